@@ -1,0 +1,118 @@
+//! Taking over what an earlier agent left: every task is rebuilt from its containers' labels, and the ledger adds
+//! those that were accepted and have no container yet.
+//!
+//! A container is ours if it was made for a container instance that the ledger remembers. Without a ledger it is
+//! ours if its scope is: the same scheduler, cluster and data directory. Then the instance's ARN comes back from the
+//! labels as well.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::Driver;
+use super::ops::patiently;
+use crate::engine::{Input, Snapshot};
+use crate::runtime::{Listed, Runtime, RuntimeError};
+use crate::task::{Task, labels};
+
+/// A task with the containers that exist of it, by name.
+type Found = (Task, Vec<(String, Snapshot)>);
+
+impl<R: Runtime> Driver<R> {
+    /// Fills the engine with what is there.
+    pub(super) async fn adopt(&mut self) {
+        let listed = patiently(|| self.hands.runtime.list(labels::TASK)).await.unwrap_or_else(|error| {
+            tracing::error!("cannot list containers, none is adopted: {error}");
+            Vec::new()
+        });
+        let known = self.ledger.with(|entries| entries.container_instances.clone());
+        let scope = labels::scope(&self.config);
+        let ours: Vec<Listed> = listed.into_iter().filter(|found| is_ours(found, &known, &scope)).collect();
+        self.recall_instance(&ours);
+        for (task, containers) in self.rebuild(ours).await.into_values() {
+            tracing::info!(task = task.spec.arn, containers = containers.len(), "adopted from labels");
+            self.adopt_task(task, containers);
+        }
+        let accepted = self.ledger.with(|entries| entries.accepted.clone());
+        for acs in accepted.into_values() {
+            if let Ok(task) = Task::load(acs)
+                && !self.tasks.contains_key(&task.spec.arn)
+            {
+                tracing::info!(task = task.spec.arn, "adopted from the ledger");
+                self.adopt_task(task, Vec::new());
+            }
+        }
+    }
+
+    fn adopt_task(&mut self, task: Task, containers: Vec<(String, Snapshot)>) {
+        let spec = task.spec.clone();
+        for (name, snapshot) in &containers {
+            let key = crate::engine::ContainerKey { task_arn: spec.arn.clone(), container: name.clone() };
+            self.by_id.insert(snapshot.id.clone(), key);
+        }
+        self.tasks.insert(spec.arn.clone(), Arc::new(task));
+        self.feed(Input::Adopt { spec, containers });
+    }
+
+    /// An agent that lost its ledger registers again as what its containers say it is.
+    fn recall_instance(&self, ours: &[Listed]) {
+        let is_forgotten = self.ledger.with(|entries| entries.container_instance().is_none());
+        let told = ours.iter().filter_map(|found| found.labels.get(labels::CONTAINER_INSTANCE)).max();
+        if let Some(arn) = told.filter(|arn| is_forgotten && !arn.is_empty()) {
+            tracing::info!(container_instance = arn, "recalled from labels");
+            self.ledger.update(|entries| entries.remember_instance(arn));
+        }
+    }
+
+    async fn rebuild(&self, ours: Vec<Listed>) -> BTreeMap<String, Found> {
+        let mut tasks: BTreeMap<String, Found> = BTreeMap::new();
+        for found in ours {
+            let Some((task, name)) = labels::read(&found.labels) else {
+                tracing::warn!(id = found.id, "has labels that this agent cannot read; left alone");
+                continue;
+            };
+            match patiently(|| self.hands.runtime.inspect(&found.id)).await {
+                Ok(snapshot) => {
+                    let snapshot = self.hands.settle(&task, &name, snapshot);
+                    tasks.entry(task.spec.arn.clone()).or_insert_with(|| (task, Vec::new())).1.push((name, snapshot));
+                }
+                Err(RuntimeError::NotFound(_)) => {}
+                Err(error) => tracing::warn!(id = found.id, "cannot be inspected; left alone: {error}"),
+            }
+        }
+        tasks
+    }
+}
+
+fn is_ours(found: &Listed, known_instances: &[String], scope: &str) -> bool {
+    let label = |name: &str| found.labels.get(name).map(String::as_str);
+    if known_instances.is_empty() {
+        return label(labels::SCOPE) == Some(scope);
+    }
+    label(labels::CONTAINER_INSTANCE).is_some_and(|arn| known_instances.iter().any(|known| known == arn))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn containers_of_other_agents_are_left_alone() {
+        let found = |instance: &str, scope: &str| Listed {
+            id: "id".to_owned(),
+            labels: [(labels::CONTAINER_INSTANCE, instance), (labels::SCOPE, scope)]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
+        };
+        let known = ["arn:1".to_owned(), "arn:2".to_owned()];
+        let cases: [(&[String], &str, &str, bool); 5] = [
+            (&known, "arn:1", "elsewhere", true),
+            (&known, "arn:3", "here", false),
+            (&[], "arn:3", "here", true),
+            (&[], "arn:1", "elsewhere", false),
+            (&known, "", "here", false),
+        ];
+        for (known, instance, scope, expected) in cases {
+            assert_eq!(is_ours(&found(instance, scope), known, "here"), expected, "{instance} {scope}");
+        }
+    }
+}

@@ -1,0 +1,510 @@
+//! The brain of the agent: pure state machines, with no clock, no I/O and no memory of what it asked for beyond
+//! the phases of its containers.
+//!
+//! An [`Input`] is a fact or an order; [`Engine::handle`] answers with the [`Action`]s that follow. Every action
+//! that names a container is answered by exactly one input. The engine never asks for two things at once of one
+//! container, and it always asks for something while there is something to do: the property test in
+//! `property.rs` holds it to that.
+
+mod container;
+mod depend;
+mod observe;
+mod spec;
+mod task;
+mod view;
+
+#[cfg(test)]
+mod property;
+#[cfg(test)]
+mod scenario;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ecsr_api::Timestamp;
+
+pub use observe::{BoundPorts, Exit, Health, NetworkBinding, RunState, Snapshot};
+pub use spec::{Condition, ContainerSpec, Dependency, RestartPolicy, SpecError, TaskSpec};
+pub use view::{ContainerReport, ContainerView, Status, TaskReport, TaskView};
+
+use container::{Phase, Reaction};
+use task::Task;
+
+/// What the operator may choose.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Grace of a container that names none (`ECS_CONTAINER_STOP_TIMEOUT`).
+    pub stop_timeout: Duration,
+    /// How long a stopped task's containers are kept (`ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION`).
+    pub cleanup_wait: Duration,
+    /// Whether images are pulled before dependencies hold (`ECS_PULL_DEPENDENT_CONTAINERS_UPFRONT`).
+    pub pull_upfront: bool,
+}
+
+/// Names a container of a task.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ContainerKey {
+    /// The task's ARN.
+    pub task_arn: String,
+    /// The container's name in the task.
+    pub container: String,
+}
+
+/// A fact or an order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// The scheduler wants this task to run. Harmless for a task that is known.
+    Run(TaskSpec),
+    /// An earlier agent had this task, with these containers; what runs goes on, nothing new is started until
+    /// the scheduler confirms the task.
+    Adopt {
+        /// The task, rebuilt from labels or from the ledger.
+        spec: TaskSpec,
+        /// The containers that exist, by name in the task.
+        containers: Vec<(String, Snapshot)>,
+    },
+    /// The scheduler's list has the task as RUNNING.
+    Confirm {
+        /// The task.
+        task_arn: String,
+    },
+    /// The scheduler wants the task stopped.
+    Stop {
+        /// The task.
+        task_arn: String,
+    },
+    /// The task cannot run here: it is told STOPPED for this reason.
+    Reject {
+        /// The task.
+        task_arn: String,
+        /// Why, for the task's reason.
+        reason: String,
+    },
+    /// Answers [`Action::Pull`].
+    Pulled {
+        /// The container that asked.
+        key: ContainerKey,
+        /// The image, or the container's reason.
+        outcome: Result<Image, String>,
+    },
+    /// Answers [`Action::Create`].
+    Created {
+        /// The container that asked.
+        key: ContainerKey,
+        /// The container as it is now, or its reason.
+        outcome: Result<Snapshot, String>,
+    },
+    /// Answers [`Action::Start`]. The id may differ when the driver had to make the container anew.
+    Started {
+        /// The container that asked.
+        key: ContainerKey,
+        /// The container as it is now, or its reason.
+        outcome: Result<Snapshot, String>,
+    },
+    /// Answers [`Action::Stop`] when the container still runs or its state cannot be told. A stop that worked is
+    /// answered by `Observed` or `Gone`.
+    StopFailed {
+        /// The container.
+        key: ContainerKey,
+    },
+    /// The container was inspected.
+    Observed {
+        /// The container.
+        key: ContainerKey,
+        /// What was seen.
+        snapshot: Snapshot,
+    },
+    /// The container does not exist any more.
+    Gone {
+        /// The container.
+        key: ContainerKey,
+        /// The id that is gone.
+        id: String,
+    },
+    /// The health check gave a verdict.
+    Health {
+        /// The container.
+        key: ContainerKey,
+        /// The verdict.
+        health: Health,
+    },
+    /// A timer ran out.
+    TimerFired(Timer),
+    /// The scheduler has acknowledged STOPPED, or will never want to hear of the task.
+    StopAccepted {
+        /// The task.
+        task_arn: String,
+    },
+    /// Answers [`Action::Remove`].
+    Removed {
+        /// The task.
+        task_arn: String,
+        /// Whether everything is gone.
+        outcome: Removal,
+    },
+}
+
+/// An image that is on the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// Its registry digest, if it came from one.
+    pub digest: Option<String>,
+    /// When the pull began; `None` if none was needed.
+    pub pull_started_at: Option<Timestamp>,
+    /// When the pull ended.
+    pub pull_stopped_at: Option<Timestamp>,
+}
+
+/// How a removal went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removal {
+    /// Nothing is left.
+    Done,
+    /// Something is left: try again later.
+    Failed,
+}
+
+/// What the driver must do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// See that the image is on the host.
+    Pull {
+        /// For this container.
+        key: ContainerKey,
+        /// The image reference.
+        image: String,
+    },
+    /// Make the container and inspect it.
+    Create {
+        /// The container.
+        key: ContainerKey,
+    },
+    /// Start the container and inspect it.
+    Start {
+        /// The container.
+        key: ContainerKey,
+        /// Its id.
+        id: String,
+    },
+    /// Stop the container and inspect it.
+    Stop {
+        /// The container.
+        key: ContainerKey,
+        /// Its id.
+        id: String,
+        /// Time between the stop signal and SIGKILL.
+        grace: Duration,
+    },
+    /// Remove what is left of a stopped task: its containers and its task-scoped volumes.
+    Remove {
+        /// The task.
+        task_arn: String,
+        /// The containers that may still exist.
+        ids: Vec<String>,
+    },
+    /// Tell the scheduler.
+    Report(TaskReport),
+    /// Come back with [`Input::TimerFired`] after this time.
+    SetTimer {
+        /// What to come back with.
+        timer: Timer,
+        /// When.
+        after: Duration,
+    },
+    /// A health verdict changed: telemetry should say so now.
+    TellHealth,
+}
+
+/// What a timer is for. A timer that has become pointless is ignored when it fires.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Timer {
+    /// The container's `startTimeout`.
+    StartTimeout(ContainerKey),
+    /// Another attempt to stop the container.
+    StopRetry(ContainerKey),
+    /// The stopped task's containers may go.
+    Cleanup(String),
+}
+
+/// First pause before a failed stop is tried again; doubles up to [`STOP_RETRY_MAX`].
+const STOP_RETRY_MIN: Duration = Duration::from_secs(1);
+/// Longest pause between attempts to stop: a container that cannot be stopped is an operator's matter, but the
+/// task must not be reported STOPPED before it is.
+const STOP_RETRY_MAX: Duration = Duration::from_secs(30);
+/// Pause before a failed clean-up is tried again.
+const CLEANUP_RETRY: Duration = Duration::from_secs(60);
+
+/// All tasks of this instance.
+#[derive(Debug)]
+pub struct Engine {
+    settings: Settings,
+    tasks: BTreeMap<String, Task>,
+}
+
+impl Engine {
+    /// An engine with no task.
+    pub fn new(settings: Settings) -> Self {
+        Engine { settings, tasks: BTreeMap::new() }
+    }
+
+    /// Whether the task is known here, in whatever state.
+    pub fn knows(&self, task_arn: &str) -> bool {
+        self.tasks.contains_key(task_arn)
+    }
+
+    /// How many tasks are known, those that wait for clean-up included.
+    pub fn len(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// Whether no task is known.
+    pub fn is_empty(&self) -> bool {
+        self.tasks.is_empty()
+    }
+
+    /// The tasks that should run, by ARN: what a manifest is compared with.
+    pub fn wanted(&self) -> impl Iterator<Item = &str> {
+        self.tasks.values().filter(|task| task.is_wanted()).map(|task| task.spec.arn.as_str())
+    }
+
+    /// Whether a start of this container is news: it was not asked for, or it was thought to be over.
+    pub fn is_start_news(&self, key: &ContainerKey) -> bool {
+        let task = self.tasks.get(&key.task_arn);
+        let container = task.and_then(|task| task.containers.iter().find(|c| c.spec.name == key.container));
+        container.is_some_and(|container| match container.phase {
+            Phase::Starting { .. } | Phase::Running { .. } | Phase::Stopping { .. } => false,
+            Phase::Waiting
+            | Phase::Pulling
+            | Phase::Pulled
+            | Phase::Creating
+            | Phase::Created { .. }
+            | Phase::Stopped { .. } => true,
+        })
+    }
+
+    /// The tasks as telemetry and introspection see them, by ARN.
+    pub fn views(&self) -> impl Iterator<Item = TaskView> {
+        self.tasks.values().map(Task::view)
+    }
+
+    /// The images that the known tasks refer to, which must not be cleaned up.
+    pub fn images_in_use(&self) -> impl Iterator<Item = &str> {
+        self.tasks.values().flat_map(|task| &task.spec.containers).map(|container| container.image.as_str())
+    }
+
+    /// Takes a fact or an order at the moment `now` and answers with what must be done, in that order.
+    pub fn handle(&mut self, input: Input, now: Timestamp) -> Vec<Action> {
+        let mut out = Vec::new();
+        match input {
+            Input::Run(spec) => self.run(spec, now, &mut out),
+            Input::Adopt { spec, containers } => self.adopt(spec, containers, now, &mut out),
+            Input::Confirm { task_arn } => self.with(&task_arn, now, &mut out, |task, _| task.release()),
+            Input::Stop { task_arn } if self.knows(&task_arn) => {
+                self.with(&task_arn, now, &mut out, |task, _| task.stop());
+            }
+            Input::Stop { task_arn } => out.push(Action::Report(bare_stop(task_arn, None))),
+            Input::Reject { task_arn, reason } => out.push(Action::Report(bare_stop(task_arn, Some(reason)))),
+            Input::Pulled { key, outcome } => self.pulled(&key, outcome, now, &mut out),
+            Input::Created { key, outcome } => {
+                self.with_container(&key, now, &mut out, |container| {
+                    container.on_created(outcome, now);
+                    Reaction::None
+                });
+            }
+            Input::Started { key, outcome } => {
+                self.with_container(&key, now, &mut out, |container| container.on_started(outcome, now));
+            }
+            Input::StopFailed { key } => self.stop_failed(&key, &mut out),
+            Input::Observed { key, snapshot } => {
+                self.with_container(&key, now, &mut out, |container| container.observe(snapshot, now));
+            }
+            Input::Gone { key, id } => self.with_container(&key, now, &mut out, |container| {
+                container.on_gone(&id, now);
+                Reaction::None
+            }),
+            Input::Health { key, health } => self.health(&key, health, now, &mut out),
+            Input::TimerFired(timer) => self.timer(timer, now, &mut out),
+            Input::StopAccepted { task_arn } => self.stop_accepted(&task_arn, now, &mut out),
+            Input::Removed { task_arn, outcome } => self.removed(task_arn, outcome, &mut out),
+        }
+        out
+    }
+
+    fn run(&mut self, spec: TaskSpec, now: Timestamp, out: &mut Vec<Action>) {
+        let arn = spec.arn.clone();
+        if let Err(refusal) = spec.check() {
+            out.push(Action::Report(bare_stop(arn, Some(refusal.to_string()))));
+            return;
+        }
+        self.tasks.entry(arn.clone()).or_insert_with(|| Task::new(spec));
+        self.with(&arn, now, out, |task, _| task.release());
+    }
+
+    fn adopt(
+        &mut self,
+        spec: TaskSpec,
+        containers: Vec<(String, Snapshot)>,
+        now: Timestamp,
+        out: &mut Vec<Action>,
+    ) {
+        if self.knows(&spec.arn) || spec.check().is_err() {
+            return;
+        }
+        let arn = spec.arn.clone();
+        let mut task = Task::held(spec);
+        for (name, snapshot) in containers {
+            if let Some(container) = task.container_mut(&name) {
+                container.adopt(snapshot, now);
+            }
+        }
+        self.tasks.insert(arn.clone(), task);
+        self.with(&arn, now, out, |_, _| ());
+    }
+
+    fn pulled(&mut self, key: &ContainerKey, outcome: Result<Image, String>, now: Timestamp, out: &mut Vec<Action>) {
+        self.with(&key.task_arn, now, out, |task, _| {
+            if let Ok(image) = &outcome {
+                task.pull_started_at = [task.pull_started_at, image.pull_started_at].into_iter().flatten().min();
+                task.pull_stopped_at = task.pull_stopped_at.max(image.pull_stopped_at);
+            }
+            let Some(container) = task.container_mut(&key.container) else { return };
+            if container.phase != Phase::Pulling {
+                return;
+            }
+            match outcome {
+                Ok(image) => {
+                    container.phase = Phase::Pulled;
+                    container.image_digest = image.digest;
+                }
+                Err(reason) => container.end_unstarted(reason, now),
+            }
+        });
+    }
+
+    fn stop_failed(&mut self, key: &ContainerKey, out: &mut Vec<Action>) {
+        let Some(container) = self.container_mut(key) else { return };
+        if let Phase::Stopping { attempt, .. } = &mut container.phase {
+            let after = STOP_RETRY_MIN.saturating_mul(1 << (*attempt - 1).min(5)).min(STOP_RETRY_MAX);
+            *attempt = attempt.saturating_add(1);
+            out.push(Action::SetTimer { timer: Timer::StopRetry(key.clone()), after });
+        }
+    }
+
+    fn health(&mut self, key: &ContainerKey, health: Health, now: Timestamp, out: &mut Vec<Action>) {
+        let is_news = self.container_mut(key).is_some_and(|container| container.note_health(health, now));
+        if is_news {
+            out.push(Action::TellHealth);
+        }
+        self.with(&key.task_arn, now, out, |_, _| ());
+    }
+
+    fn timer(&mut self, timer: Timer, now: Timestamp, out: &mut Vec<Action>) {
+        match timer {
+            Timer::StartTimeout(key) => {
+                if let Some(container) = self.container_mut(&key) {
+                    container.start_expired = true;
+                }
+                self.with(&key.task_arn, now, out, |_, _| ());
+            }
+            Timer::StopRetry(key) => {
+                let default_grace = self.settings.stop_timeout;
+                let Some(container) = self.container_mut(&key) else { return };
+                if let Phase::Stopping { id, .. } = &container.phase {
+                    let grace = container.spec.stop_timeout.unwrap_or(default_grace);
+                    out.push(Action::Stop { id: id.clone(), grace, key });
+                }
+            }
+            Timer::Cleanup(task_arn) => {
+                let Some(task) = self.tasks.get_mut(&task_arn) else { return };
+                if task.is_stopped() && task.stop_accepted && !task.removing {
+                    task.removing = true;
+                    let ids = task.containers.iter().filter_map(|c| c.id().map(str::to_owned)).collect();
+                    out.push(Action::Remove { task_arn, ids });
+                }
+            }
+        }
+    }
+
+    fn stop_accepted(&mut self, task_arn: &str, now: Timestamp, out: &mut Vec<Action>) {
+        let wait = self.settings.cleanup_wait;
+        let Some(task) = self.tasks.get_mut(task_arn) else { return };
+        if !task.is_stopped() || task.stop_accepted {
+            return;
+        }
+        task.stop_accepted = true;
+        let age = task.stopped_at().map_or(Duration::ZERO, |stopped_at| now.since(stopped_at));
+        out.push(Action::SetTimer {
+            timer: Timer::Cleanup(task_arn.to_owned()),
+            after: wait.saturating_sub(age),
+        });
+    }
+
+    fn removed(&mut self, task_arn: String, outcome: Removal, out: &mut Vec<Action>) {
+        match outcome {
+            Removal::Done => {
+                self.tasks.remove(&task_arn);
+            }
+            Removal::Failed => {
+                if let Some(task) = self.tasks.get_mut(&task_arn) {
+                    task.removing = false;
+                    out.push(Action::SetTimer { timer: Timer::Cleanup(task_arn), after: CLEANUP_RETRY });
+                }
+            }
+        }
+    }
+
+    fn container_mut(&mut self, key: &ContainerKey) -> Option<&mut container::Container> {
+        self.tasks.get_mut(&key.task_arn)?.container_mut(&key.container)
+    }
+
+    /// Changes a task, then lets it draw the consequences.
+    fn with(
+        &mut self,
+        task_arn: &str,
+        now: Timestamp,
+        out: &mut Vec<Action>,
+        change: impl FnOnce(&mut Task, &mut Vec<Action>),
+    ) {
+        if let Some(task) = self.tasks.get_mut(task_arn) {
+            change(task, out);
+            task.advance(&self.settings, now, out);
+        }
+    }
+
+    fn with_container(
+        &mut self,
+        key: &ContainerKey,
+        now: Timestamp,
+        out: &mut Vec<Action>,
+        change: impl FnOnce(&mut container::Container) -> Reaction,
+    ) {
+        let default_grace = self.settings.stop_timeout;
+        self.with(&key.task_arn, now, out, |task, out| {
+            let Some(container) = task.container_mut(&key.container) else { return };
+            let health = (container.health, container.health_since);
+            match change(container) {
+                Reaction::None => {}
+                Reaction::StopAgain { id } => {
+                    let grace = container.spec.stop_timeout.unwrap_or(default_grace);
+                    out.push(Action::Stop { key: key.clone(), id, grace });
+                }
+            }
+            if container.spec.health_checked && health != (container.health, container.health_since) {
+                out.push(Action::TellHealth);
+            }
+        });
+    }
+}
+
+/// The report of a task of which nothing runs here.
+fn bare_stop(task_arn: String, reason: Option<String>) -> TaskReport {
+    TaskReport {
+        task_arn,
+        status: Status::Stopped,
+        reason,
+        containers: Vec::new(),
+        pull_started_at: None,
+        pull_stopped_at: None,
+        execution_stopped_at: None,
+    }
+}

@@ -1,0 +1,239 @@
+//! What Docker cannot hold, on disk: the container instance's ARN, tasks accepted but not created yet, reports not
+//! acknowledged yet, and the images that this agent pulled.
+//!
+//! One small file, replaced as a whole (write, fsync, rename, fsync of the directory), so that it is always either
+//! the old or the new one. It never stops the agent: an unreadable file is set aside with a message, a disk that
+//! cannot be written to is complained of, because labels alone are enough to go on.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ecsr_api::{Timestamp, acs};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Notify, watch};
+
+use crate::backoff::Complaint;
+use crate::engine::TaskReport;
+
+/// The file within the data directory.
+const FILE_NAME: &str = "ecsr-agent.json";
+/// Container instance ARNs that are remembered, newest last: enough to know one's own containers after a cluster
+/// was made anew a few times.
+const INSTANCES_MAX: usize = 8;
+/// Images that are remembered; the oldest are forgotten, hence never cleaned up, beyond it.
+const IMAGES_MAX: usize = 1000;
+
+/// The content.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct Entries {
+    /// The ARNs that this agent was registered under, newest last.
+    pub(crate) container_instances: Vec<String>,
+    /// Tasks that were acknowledged and have no container yet, by ARN, credentials left out.
+    pub(crate) accepted: BTreeMap<String, acs::Task>,
+    /// STOPPED reports that the scheduler has not acknowledged, by task.
+    pub(crate) unsent: BTreeMap<String, TaskReport>,
+    /// When images were last pulled or used, by reference.
+    pub(crate) images: BTreeMap<String, ImageRecord>,
+}
+
+/// An image that this agent pulled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ImageRecord {
+    pub(crate) pulled_at: Timestamp,
+    pub(crate) used_at: Timestamp,
+}
+
+impl Entries {
+    /// The ARN to register again under.
+    pub(crate) fn container_instance(&self) -> Option<&str> {
+        self.container_instances.last().map(String::as_str)
+    }
+
+    pub(crate) fn remember_instance(&mut self, arn: &str) {
+        self.container_instances.retain(|known| known != arn);
+        self.container_instances.push(arn.to_owned());
+        let surplus = self.container_instances.len().saturating_sub(INSTANCES_MAX);
+        self.container_instances.drain(..surplus);
+    }
+
+    pub(crate) fn note_pull(&mut self, image: &str, now: Timestamp) {
+        self.images.insert(image.to_owned(), ImageRecord { pulled_at: now, used_at: now });
+        if self.images.len() > IMAGES_MAX {
+            let oldest = self.images.iter().min_by_key(|(_, record)| record.used_at).map(|(image, _)| image.clone());
+            oldest.and_then(|image| self.images.remove(&image));
+        }
+    }
+}
+
+/// The ledger: entries in memory, and a writer that follows them.
+#[derive(Debug, Clone)]
+pub(crate) struct Ledger {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    path: PathBuf,
+    current: Mutex<(u64, Entries)>,
+    changed: Notify,
+    /// The version that is on disk, or was tried to be.
+    written: watch::Sender<u64>,
+}
+
+impl Ledger {
+    /// Opens the ledger of a data directory, which is made if it is not there.
+    pub(crate) fn open(data_dir: &Path) -> Self {
+        let path = data_dir.join(FILE_NAME);
+        if let Err(error) = fs::create_dir_all(data_dir) {
+            tracing::warn!("cannot make the data directory {}: {error}", data_dir.display());
+        }
+        let entries = read(&path);
+        let inner = Inner { path, current: Mutex::new((0, entries)), changed: Notify::new(), written: watch::Sender::new(0) };
+        Ledger { inner: Arc::new(inner) }
+    }
+
+    /// Reads the entries.
+    pub(crate) fn with<T>(&self, read: impl FnOnce(&Entries) -> T) -> T {
+        read(&self.inner.current.lock().unwrap_or_else(PoisonError::into_inner).1)
+    }
+
+    /// Changes the entries; the writer follows.
+    pub(crate) fn update(&self, change: impl FnOnce(&mut Entries)) -> Version {
+        let mut current = self.inner.current.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut current.1);
+        current.0 += 1;
+        self.inner.changed.notify_one();
+        Version { version: current.0, written: self.inner.written.subscribe() }
+    }
+
+    /// Writes whatever changes, many changes at once, for as long as the agent lives.
+    pub(crate) async fn keep_writing(self) {
+        let mut complaint = Complaint::default();
+        loop {
+            self.inner.changed.notified().await;
+            self.flush(&mut complaint).await;
+        }
+    }
+
+    /// Writes what is not written yet: the last act of an agent that is told to end.
+    pub(crate) async fn close(&self) {
+        self.flush(&mut Complaint::default()).await;
+    }
+
+    async fn flush(&self, complaint: &mut Complaint) {
+        let (version, bytes) = {
+            let current = self.inner.current.lock().unwrap_or_else(PoisonError::into_inner);
+            if current.0 == *self.inner.written.borrow() {
+                return;
+            }
+            (current.0, serde_json::to_vec(&current.1).expect("entries have string keys and finite numbers"))
+        };
+        let path = self.inner.path.clone();
+        let outcome = tokio::task::spawn_blocking(move || replace(&path, &bytes)).await;
+        match outcome {
+            Ok(Ok(())) => complaint.settled("the ledger can be written again"),
+            Ok(Err(error)) => complaint.warn(format!("cannot write {}: {error}", self.inner.path.display())),
+            Err(_) => {}
+        }
+        self.inner.written.send_replace(version);
+    }
+}
+
+/// A moment in the ledger's history.
+#[derive(Debug)]
+pub(crate) struct Version {
+    version: u64,
+    written: watch::Receiver<u64>,
+}
+
+impl Version {
+    /// Waits until this version is on disk, or could not be written.
+    pub(crate) async fn written(mut self) {
+        // The sender lives in the ledger, which outlives its versions; were it gone, nothing is left to wait for.
+        let _ = self.written.wait_for(|written| *written >= self.version).await;
+    }
+}
+
+fn read(path: &Path) -> Entries {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Entries::default(),
+        Err(error) => {
+            tracing::warn!("cannot read {}: {error}; going on from labels alone", path.display());
+            return Entries::default();
+        }
+    };
+    serde_json::from_slice(&bytes).unwrap_or_else(|error| {
+        let aside = path.with_extension("json.unreadable");
+        tracing::warn!("{} is unreadable ({error}); set aside as {}", path.display(), aside.display());
+        if let Err(error) = fs::rename(path, &aside) {
+            tracing::warn!("cannot set {} aside: {error}", path.display());
+        }
+        Entries::default()
+    })
+}
+
+fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let next = path.with_extension("json.next");
+    let mut file = fs::File::create(&next)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&next, path)?;
+    let dir = path.parent().unwrap_or(Path::new("."));
+    fs::File::open(dir)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn directory(name: &str) -> PathBuf {
+        let dir = std::env::temp_dir().join(format!("ecsr-ledger-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        dir
+    }
+
+    #[tokio::test]
+    async fn what_was_written_is_read_again() {
+        let dir = directory("again");
+        let ledger = Ledger::open(&dir);
+        let writer = tokio::spawn(ledger.clone().keep_writing());
+        let version = ledger.update(|entries| {
+            entries.remember_instance("arn:1");
+            entries.remember_instance("arn:2");
+            entries.accepted.insert("t".to_owned(), acs::Task { arn: Some("t".to_owned()), ..acs::Task::default() });
+        });
+        version.written().await;
+        writer.abort();
+        let again = Ledger::open(&dir);
+        assert_eq!(again.with(|entries| entries.container_instance().map(str::to_owned)).as_deref(), Some("arn:2"));
+        assert!(again.with(|entries| entries.accepted.contains_key("t")));
+        fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn an_unreadable_ledger_is_set_aside_and_does_not_block() {
+        let dir = directory("unreadable");
+        fs::create_dir_all(&dir).unwrap();
+        fs::write(dir.join(FILE_NAME), b"{ half").unwrap();
+        let ledger = Ledger::open(&dir);
+        assert!(ledger.with(|entries| entries.container_instance().is_none()));
+        assert_eq!(fs::read(dir.join("ecsr-agent.json.unreadable")).unwrap(), b"{ half");
+        fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn only_the_newest_instances_are_remembered() {
+        let mut entries: Entries = Entries::default();
+        for index in 0..20 {
+            entries.remember_instance(&format!("arn:{index}"));
+        }
+        assert_eq!(entries.container_instances.len(), INSTANCES_MAX);
+        assert_eq!(entries.container_instance(), Some("arn:19"));
+    }
+}

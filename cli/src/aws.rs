@@ -1,0 +1,67 @@
+//! The one place that builds an AWS configuration. Whatever ECS it is that answers, ecsr's or Amazon's, it is
+//! reached through the official SDK, so profiles, roles, SSO and `AWS_ENDPOINT_URL_ECS` work as everywhere.
+
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_sdk_ecs::config::SharedHttpClient;
+
+use crate::context::Context;
+
+/// Who answers, as what configures the client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// The ecsr that `ecsr up` started on this machine.
+    Local(Context),
+    /// Whatever the AWS configuration of the environment leads to, with the given overrides.
+    Configured {
+        endpoint_url: Option<String>,
+        region: Option<String>,
+        profile: Option<String>,
+    },
+}
+
+/// HTTP over rustls with ring and the host's certificates: no C library to link, nothing to embed.
+fn http_client() -> SharedHttpClient {
+    use aws_smithy_http_client::{Builder, tls};
+    Builder::new()
+        .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
+        .build_https()
+}
+
+/// Loads the SDK configuration for `target`.
+pub(crate) async fn load(target: &Target) -> SdkConfig {
+    match target {
+        Target::Local(context) => local_config(context),
+        Target::Configured { endpoint_url, region, profile } => {
+            let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http_client());
+            if let Some(url) = endpoint_url {
+                loader = loader.endpoint_url(url);
+            }
+            if let Some(region) = region {
+                loader = loader.region(Region::new(region.clone()));
+            }
+            if let Some(profile) = profile {
+                loader = loader.profile_name(profile);
+            }
+            loader.load().await
+        }
+    }
+}
+
+/// A local ecsr needs no profile files and no instance metadata, whose look-ups would only cost time.
+fn local_config(context: &Context) -> SdkConfig {
+    let keys = Credentials::from_keys(&context.access_key_id, &context.secret_access_key, None);
+    SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .http_client(http_client())
+        .endpoint_url(&context.endpoint)
+        .region(Region::new(context.region.clone()))
+        .credentials_provider(SharedCredentialsProvider::new(keys))
+        // A scheduler on this machine answers at once or is not there.
+        .retry_config(RetryConfig::standard().with_max_attempts(3).with_initial_backoff(Duration::from_millis(50)))
+        .build()
+}

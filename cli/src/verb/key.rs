@@ -1,0 +1,137 @@
+//! `ecsr key`: the access keys that the local scheduler accepts. They are a file in its data directory; a running
+//! scheduler notices a change by itself, so nothing is sent anywhere.
+
+use std::path::Path;
+
+use ecsr_scheduler::keys::{AccessKey, Error, KeyFile};
+use serde_json::{Value, json};
+
+use crate::error::{Failure, Kind, not_found};
+use crate::globals::Globals;
+use crate::output::table::{self, Column, column};
+use crate::output::text::{age, list, text};
+use crate::output::{note, show};
+
+/// Create, list and delete access keys of the local ecsr
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Verb {
+    /// Create an access key; its secret is shown by `create` alone
+    #[command(visible_alias = "new", after_help = "Example:\n  ecsr key create --description 'deploy robot' -o json")]
+    Create(CreateArgs),
+    /// List the access keys
+    #[command(visible_alias = "ls")]
+    List,
+    /// Delete an access key: requests signed with it are refused from now on
+    #[command(visible_alias = "rm")]
+    Delete(DeleteArgs),
+}
+
+/// Flags of `key create`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CreateArgs {
+    /// Who or what the key is for
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    description: String,
+}
+
+/// Flags of `key delete`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DeleteArgs {
+    /// The access key id
+    id: String,
+}
+
+const COLUMNS: [Column; 3] = [
+    column("ACCESS-KEY", |row| text(row, "accessKeyId")),
+    column("AGE", |row| age(row, "createdAt")),
+    column("DESCRIPTION", |row| text(row, "description")),
+];
+
+/// Runs the verb.
+pub(crate) fn run(globals: &Globals, verb: Verb) -> anyhow::Result<()> {
+    let data_dir = globals.data_dir()?;
+    match verb {
+        Verb::Create(args) => create(globals, &data_dir, &args),
+        Verb::List => list_all(globals, &data_dir),
+        Verb::Delete(args) => delete(globals, &data_dir, &args),
+    }
+}
+
+/// The first key of `data_dir`, which the scheduler makes at its first start: the one that `up` and `env` use.
+pub(crate) fn first(data_dir: &Path) -> Result<AccessKey, Failure> {
+    let file = KeyFile::open(data_dir).map_err(failed)?;
+    match file.list().map_err(failed)?.into_iter().next() {
+        Some(key) => Ok(key),
+        None => file.create("made by ecsr up").map_err(failed),
+    }
+}
+
+/// Opens the key file of a data directory that exists; managing keys makes no data directory.
+fn open(data_dir: &Path) -> Result<KeyFile, Failure> {
+    if !data_dir.is_dir() {
+        return Err(not_found(format!("there is no ecsr in {}", data_dir.display()))
+            .hint("`ecsr up --detach` makes one; --data-dir names another"));
+    }
+    KeyFile::open(data_dir).map_err(failed)
+}
+
+fn failed(error: Error) -> Failure {
+    match error {
+        Error::Unknown(_) => not_found(error.to_string()).hint("`ecsr key list` shows the keys"),
+        error => {
+            let chain = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
+            let message = chain.map(ToString::to_string).collect::<Vec<_>>().join(": ");
+            Failure::new(Kind::Failed, message)
+        }
+    }
+}
+
+/// What is shown of a key whenever it is listed: everything but the secret.
+fn public(key: &AccessKey) -> Value {
+    json!({"accessKeyId": key.id, "description": key.description, "createdAt": key.created_at})
+}
+
+fn create(globals: &Globals, data_dir: &Path, args: &CreateArgs) -> anyhow::Result<()> {
+    let key = open(data_dir)?.create(&args.description).map_err(failed)?;
+    let mut shown = public(&key);
+    shown["secretAccessKey"] = json!(key.secret);
+    show(globals.output, &shown, |key| {
+        format!("access key id:      {}\nsecret access key:  {}", text(key, "accessKeyId"), text(key, "secretAccessKey"))
+    })
+}
+
+fn list_all(globals: &Globals, data_dir: &Path) -> anyhow::Result<()> {
+    let keys: Vec<_> = open(data_dir)?.list().map_err(failed)?.iter().map(public).collect();
+    show(globals.output, &json!({ "accessKeys": keys }), |answer| table::render(&COLUMNS, list(answer, "accessKeys")))
+}
+
+fn delete(globals: &Globals, data_dir: &Path, args: &DeleteArgs) -> anyhow::Result<()> {
+    open(data_dir)?.delete(&args.id).map_err(failed)?;
+    let used_here = crate::context::Context::load(data_dir)?.is_some_and(|context| context.access_key_id == args.id);
+    if used_here {
+        note("this was the key of the CLI and the agent on this machine; `ecsr up` gives them another");
+    }
+    show(globals.output, &json!({"accessKeyId": args.id}), |key| format!("access key {} is deleted", text(key, "accessKeyId")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_secret_is_not_listed() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = first(dir.path()).unwrap();
+        assert_eq!(first(dir.path()).unwrap().id, key.id);
+        let shown = public(&key).to_string();
+        assert!(shown.contains(&key.id) && !shown.contains(&key.secret));
+    }
+
+    #[test]
+    fn keys_of_nothing_are_not_found() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(open(&dir.path().join("never")).unwrap_err().kind(), Kind::NotFound);
+        let error = KeyFile::open(dir.path()).unwrap().delete("AKIANONE").unwrap_err();
+        assert_eq!(failed(error).kind(), Kind::NotFound);
+    }
+}

@@ -1,0 +1,238 @@
+//! `ecsr scheduler`: the scheduler in this process. `ecsr up` runs the same function, in its own process or, with
+//! `--detach`, by starting this verb; there is one way to serve.
+
+use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::path::PathBuf;
+use std::pin::pin;
+
+use tokio::sync::oneshot;
+
+use crate::error::{Failure, Kind};
+use crate::globals::Globals;
+use crate::lock::Lock;
+use crate::output::note;
+use crate::session::DEFAULT_CLUSTER;
+use crate::signals;
+
+/// The region of a scheduler that is not told another: the one that AWS tools assume in their examples.
+pub(crate) const DEFAULT_REGION: &str = "us-east-1";
+
+pub(crate) const EXAMPLES: &str = "\
+Examples:
+  ecsr scheduler --data-dir /srv/ecsr --listen 0.0.0.0:7070 --advertise http://10.0.0.5:7070
+  ecsr key list --data-dir /srv/ecsr
+
+A scheduler on more than a loopback address serves plain HTTP with signed requests: put TLS in front of it.";
+
+/// Run the scheduler alone, in the foreground
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Address and port to serve on
+    #[arg(long, env = "ECSR_LISTEN", value_name = "ADDR:PORT", default_value = "127.0.0.1:7070")]
+    listen: SocketAddr,
+
+    #[command(flatten)]
+    identity: Identity,
+
+    /// Become the leader of a session of its own; for `up --detach`
+    #[arg(long, hide = true)]
+    own_session: bool,
+}
+
+/// What a scheduler is called, in ARNs and towards agents.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Identity {
+    /// The account id in ARNs
+    #[arg(long, env = "ECSR_ACCOUNT", value_name = "12 DIGITS", default_value = "123456789012", value_parser = account)]
+    pub(crate) account: String,
+
+    /// The base URL that agents are told to connect to; default: what the scheduler listens on
+    #[arg(long, env = "ECSR_ADVERTISE", value_name = "URL", value_parser = base_url)]
+    pub(crate) advertise: Option<String>,
+}
+
+fn account(text: &str) -> Result<String, String> {
+    let valid = text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
+    if valid { Ok(text.to_owned()) } else { Err("an account id has 12 digits".to_owned()) }
+}
+
+fn base_url(text: &str) -> Result<String, String> {
+    let host = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    match host {
+        Some(host) if !host.is_empty() => Ok(text.trim_end_matches('/').to_owned()),
+        _ => Err("expected http://HOST[:PORT] or https://HOST[:PORT]".to_owned()),
+    }
+}
+
+/// Everything a scheduler is started with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Settings {
+    pub(crate) data_dir: PathBuf,
+    pub(crate) listen: SocketAddr,
+    pub(crate) account: String,
+    pub(crate) region: String,
+    pub(crate) cluster: String,
+    pub(crate) advertise: Option<String>,
+}
+
+impl Settings {
+    /// The settings that the flags give; what they leave open has its default here.
+    pub(crate) fn new(globals: &Globals, listen: SocketAddr, identity: &Identity) -> Result<Self, Failure> {
+        Ok(Self {
+            data_dir: globals.data_dir()?,
+            listen,
+            account: identity.account.clone(),
+            region: globals.region.clone().unwrap_or_else(|| DEFAULT_REGION.to_owned()),
+            cluster: globals.cluster.clone().unwrap_or_else(|| DEFAULT_CLUSTER.to_owned()),
+            advertise: identity.advertise.clone().or_else(|| reachable(listen)),
+        })
+    }
+
+    /// The flags that give these settings to `ecsr scheduler`.
+    pub(crate) fn to_flags(&self) -> Vec<String> {
+        let mut flags: Vec<String> = [
+            ("--data-dir", self.data_dir.display().to_string()),
+            ("--listen", self.listen.to_string()),
+            ("--account", self.account.clone()),
+            ("--region", self.region.clone()),
+            ("--cluster", self.cluster.clone()),
+        ]
+        .into_iter()
+        .flat_map(|(flag, value)| [flag.to_owned(), value])
+        .collect();
+        if let Some(url) = &self.advertise {
+            flags.extend(["--advertise".to_owned(), url.clone()]);
+        }
+        flags
+    }
+
+    fn config(&self) -> ecsr_scheduler::Config {
+        ecsr_scheduler::Config {
+            data_dir: self.data_dir.clone(),
+            listen: self.listen,
+            account: self.account.clone(),
+            region: self.region.clone(),
+            clusters: vec![self.cluster.clone()],
+            advertise: self.advertise.clone(),
+        }
+    }
+}
+
+/// The URL by which other machines reach a scheduler that listens on every address: that of the interface which
+/// leads outside. Nothing is sent; connecting a datagram socket only asks the routing table.
+fn reachable(listen: SocketAddr) -> Option<String> {
+    if !listen.ip().is_unspecified() || listen.port() == 0 {
+        return None;
+    }
+    // An address of the block that is reserved for documentation: every routing table sends it outside.
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
+    let own = socket.local_addr().ok()?.ip();
+    (!own.is_unspecified()).then(|| format!("http://{}", SocketAddr::new(own, listen.port())))
+}
+
+/// The URL by which this machine reaches a scheduler that is bound to `address`.
+fn local_url(address: SocketAddr) -> String {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    format!("http://{}", SocketAddr::new(ip, address.port()))
+}
+
+/// Runs the verb: serves until SIGTERM or Ctrl-C.
+pub(crate) async fn run(globals: &Globals, args: Args) -> anyhow::Result<()> {
+    if args.own_session {
+        // Fails only for a process that leads a group already, which one started by `up` does not.
+        let _ = rustix::process::setsid();
+    }
+    let settings = Settings::new(globals, args.listen, &args.identity)?;
+    let lock = Lock::acquire(&settings.data_dir)?;
+    let said = |endpoint: &str| note(&format!("serving ECS on {endpoint}"));
+    Ok(serve(&settings, lock, signals::end_wanted(), said).await?)
+}
+
+/// Serves until `shutdown`, holding `lock`; calls `serving` once, with the local URL, when requests are answered.
+pub(crate) async fn serve(
+    settings: &Settings,
+    mut lock: Lock,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+    serving: impl FnOnce(&str),
+) -> Result<(), Failure> {
+    let (ready, bound) = oneshot::channel();
+    let mut scheduler = pin!(ecsr_scheduler::run(settings.config(), shutdown, ready));
+    let address = tokio::select! {
+        ended = &mut scheduler => return ended.map_err(|error| failed(settings, &error)),
+        bound = bound => bound.ok(),
+    };
+    if let Some(address) = address {
+        let endpoint = local_url(address);
+        lock.publish(&endpoint).map_err(|error| Failure::new(Kind::Failed, format!("cannot publish the endpoint: {error}")))?;
+        serving(&endpoint);
+    }
+    scheduler.await.map_err(|error| failed(settings, &error))
+}
+
+fn failed(settings: &Settings, error: &ecsr_scheduler::Error) -> Failure {
+    let chain = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    let message = chain.map(ToString::to_string).collect::<Vec<_>>().join(": ");
+    let in_use = message.contains("Address already in use");
+    let failure = Failure::new(Kind::Failed, message);
+    if in_use {
+        failure.hint(format!("something else listens on {}; choose another port", settings.listen))
+    } else {
+        failure
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Command {
+        #[command(flatten)]
+        globals: Globals,
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn settings_survive_the_flags_that_detach_them() {
+        let settings = Settings {
+            data_dir: "/srv/ecsr".into(),
+            listen: "0.0.0.0:7071".parse().unwrap(),
+            account: "000000000000".into(),
+            region: "eu-west-1".into(),
+            cluster: "prod".into(),
+            advertise: Some("http://10.0.0.5:7071".into()),
+        };
+        let words = std::iter::once("scheduler".to_owned()).chain(settings.to_flags());
+        let parsed = Command::try_parse_from(words).unwrap();
+        assert_eq!(Settings::new(&parsed.globals, parsed.args.listen, &parsed.args.identity).unwrap(), settings);
+    }
+
+    #[test]
+    fn addresses_become_urls_of_this_machine() {
+        fn check(address: &str, expected: &str) {
+            assert_eq!(local_url(address.parse().unwrap()), expected);
+        }
+        check("127.0.0.1:7070", "http://127.0.0.1:7070");
+        check("0.0.0.0:7070", "http://127.0.0.1:7070");
+        check("[::]:7070", "http://[::1]:7070");
+        check("10.0.0.5:80", "http://10.0.0.5:80");
+    }
+
+    #[test]
+    fn identities_are_checked() {
+        assert!(account("123456789012").is_ok());
+        assert!(account("12345678901").is_err());
+        assert!(account("12345678901x").is_err());
+        assert_eq!(base_url("http://a:1/").unwrap(), "http://a:1");
+        assert!(base_url("a:1").is_err());
+        assert!(base_url("ws://a").is_err());
+    }
+}

@@ -1,0 +1,46 @@
+//! `ecsr service delete`: ends a service; its tasks are stopped in order, not killed.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::summary;
+use crate::ecs::Operation;
+use crate::output::{print, show};
+use crate::output::Format;
+use crate::output::text::text;
+use crate::refs::{Located, locate};
+use crate::session::Session;
+use crate::wait;
+
+/// Flags of `service delete`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Name or ARN of the service
+    service: String,
+    /// Even while it is scaled above 0
+    #[arg(long, short = 'f')]
+    force: bool,
+    /// Wait until its last task has stopped
+    #[arg(long)]
+    wait: bool,
+    /// How long to wait: 90s, 10m, 1h
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = crate::verb::duration, requires = "wait")]
+    timeout: Duration,
+}
+
+/// Runs the verb.
+pub(super) async fn run(session: &Session, args: Args) -> anyhow::Result<()> {
+    let located = locate(session.cluster(), &args.service);
+    let request = json!({"cluster": located.cluster, "service": located.name, "force": args.force});
+    let answer = session.call(Operation::DeleteService, request).await?;
+    if !args.wait {
+        return show(session.format(), &answer, |answer| summary(&answer["service"]));
+    }
+    let service = Located { name: text(&answer, "service.serviceName"), ..located };
+    wait::service_gone(session, &service, args.timeout).await?;
+    match session.format() {
+        Format::Table => Ok(print(&format!("service {} is gone", service.name))?),
+        Format::Json | Format::Yaml => show(session.format(), &answer, |_| String::new()),
+    }
+}

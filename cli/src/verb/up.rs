@@ -1,0 +1,321 @@
+//! `ecsr up`: from nothing to a cluster of one machine. Each step first looks whether its result is there already,
+//! so running it again repairs what is missing and changes nothing else: the scheduler (here or detached), the
+//! context file, the cluster, the agent's image, the agent's container, and the instance being ACTIVE.
+
+mod detach;
+mod instance;
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use bollard::Docker;
+use serde_json::json;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::context::Context;
+use crate::docker::agent::{self, Done};
+use crate::docker::{self, image};
+use crate::ecs::Operation;
+use crate::error::{Failure, Kind, usage};
+use crate::globals::Globals;
+use crate::lock::{self, Lock, Running};
+use crate::output::{Format, note, print};
+use crate::session::Session;
+use crate::signals;
+use crate::verb::key;
+use crate::verb::scheduler::{self, Identity, Settings};
+
+pub(crate) const EXAMPLES: &str = "\
+Examples:
+  ecsr up --detach && eval \"$(ecsr env)\"
+  ecsr up --port 7071 --data-dir ~/second --cluster second --detach
+  ecsr down";
+
+/// Start a scheduler, and make this machine's Docker engine an instance of its cluster
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Leave the scheduler running in the background
+    #[arg(long, short = 'd')]
+    detach: bool,
+    /// Port to serve on; 7070 unless one runs already
+    #[arg(long, value_name = "PORT", env = "ECSR_PORT")]
+    port: Option<u16>,
+    /// Address to serve on
+    #[arg(long, value_name = "ADDR", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    listen: IpAddr,
+    #[command(flatten)]
+    identity: Identity,
+    /// The scheduler alone: this machine runs no tasks
+    #[arg(long)]
+    no_agent: bool,
+}
+
+/// The scheduler that this run of `up` works with.
+enum Scheduler {
+    /// It ran before.
+    Before(String),
+    /// It was started in the background.
+    Detached(Running, String),
+    /// It runs in this process.
+    Here { endpoint: String, ended: JoinHandle<Result<(), Failure>>, end: oneshot::Sender<()> },
+}
+
+impl Scheduler {
+    fn endpoint(&self) -> &str {
+        match self {
+            Self::Before(endpoint) | Self::Detached(_, endpoint) | Self::Here { endpoint, .. } => endpoint,
+        }
+    }
+}
+
+/// Runs the verb.
+pub(crate) async fn run(globals: &Globals, args: Args) -> anyhow::Result<()> {
+    let port = args.port.unwrap_or(agent::DEFAULT_PORT);
+    let settings = Settings::new(globals, SocketAddr::new(args.listen, port), &args.identity)?;
+    // Asked first: without an engine nothing is left half started.
+    let engine = if args.no_agent { None } else { Some(docker::connect().await?) };
+    let scheduler = start(&settings, &args).await?;
+    match bring_up(globals, &settings, scheduler.endpoint(), engine.as_ref()).await {
+        Ok(summary) => print(&summary)?,
+        Err(failure) => {
+            undo(&settings, scheduler).await;
+            return Err(failure.into());
+        }
+    }
+    match scheduler {
+        Scheduler::Before(_) | Scheduler::Detached(..) => Ok(()),
+        Scheduler::Here { ended, end, .. } => stay(&settings, engine.as_ref(), ended, end).await,
+    }
+}
+
+async fn start(settings: &Settings, args: &Args) -> Result<Scheduler, Failure> {
+    if let Some(running) = lock::find(&settings.data_dir)? {
+        return before(settings, args, &running);
+    }
+    if args.detach {
+        let running = detach::start(settings).await?;
+        let endpoint = running.endpoint.clone().expect("a detached scheduler is awaited until it serves");
+        note(&format!("started the scheduler on {endpoint} (process {})", running.pid));
+        return Ok(Scheduler::Detached(running, endpoint));
+    }
+    let lock = Lock::acquire(&settings.data_dir)?;
+    let (end, wanted) = oneshot::channel();
+    let (say, endpoint) = oneshot::channel();
+    let own = settings.clone();
+    let mut ended = tokio::spawn(async move {
+        // A sender that is gone wants an end as well.
+        let shutdown = async move { drop(wanted.await) };
+        scheduler::serve(&own, lock, shutdown, |endpoint| drop(say.send(endpoint.to_owned()))).await
+    });
+    match endpoint.await {
+        Ok(endpoint) => {
+            note(&format!("started the scheduler on {endpoint}"));
+            Ok(Scheduler::Here { endpoint, ended, end })
+        }
+        Err(_) => {
+            let outcome = (&mut ended).await.expect("the scheduler does not panic");
+            Err(outcome.err().unwrap_or_else(|| Failure::new(Kind::Failed, "the scheduler ended at once")))
+        }
+    }
+}
+
+fn before(settings: &Settings, args: &Args, running: &Running) -> Result<Scheduler, Failure> {
+    let data_dir = settings.data_dir.display();
+    let Some(endpoint) = &running.endpoint else {
+        let message = format!("a scheduler (process {}) is just starting on {data_dir}", running.pid);
+        return Err(Failure::new(Kind::Failed, message).hint("try again in a moment"));
+    };
+    if args.port.is_some_and(|port| port_of(endpoint) != Some(port)) {
+        return Err(usage(format!("the ecsr in {data_dir} serves on {endpoint}, not on that port"))
+            .hint("`ecsr down` first, or give another --data-dir to run a second one"));
+    }
+    note(&format!("the scheduler runs already on {endpoint} (process {})", running.pid));
+    Ok(Scheduler::Before(endpoint.clone()))
+}
+
+fn port_of(endpoint: &str) -> Option<u16> {
+    endpoint.rsplit(':').next()?.trim_end_matches('/').parse().ok()
+}
+
+/// Ends what this run started; what was there before stays.
+async fn undo(settings: &Settings, scheduler: Scheduler) {
+    let outcome = match scheduler {
+        Scheduler::Before(_) => return,
+        Scheduler::Detached(running, _) => lock::stop(&settings.data_dir, &running).await,
+        Scheduler::Here { ended, end, .. } => {
+            let _ = end.send(());
+            ended.await.expect("the scheduler does not panic")
+        }
+    };
+    match outcome {
+        Ok(()) => note("stopped the scheduler again"),
+        Err(failure) => note(&format!("the scheduler: {failure}")),
+    }
+}
+
+/// Everything after the scheduler serves; answers what to tell the user.
+async fn bring_up(
+    globals: &Globals,
+    settings: &Settings,
+    endpoint: &str,
+    engine: Option<&Docker>,
+) -> Result<String, Failure> {
+    let context = context(globals, settings, endpoint)?;
+    let session = Session::local(&context, Format::Table).await?;
+    session.call(Operation::CreateCluster, json!({"clusterName": context.cluster})).await?;
+    let instance = match engine {
+        None => "none on this machine (--no-agent)".to_owned(),
+        Some(engine) => join(&session, settings, &context, engine).await?,
+    };
+    Ok(summary(settings, globals, &context, &instance))
+}
+
+/// Writes down how this machine's clients reach the scheduler. What an earlier `up` chose is kept unless the
+/// command line says otherwise.
+fn context(globals: &Globals, settings: &Settings, endpoint: &str) -> Result<Context, Failure> {
+    let data_dir = &settings.data_dir;
+    let earlier = Context::load(data_dir)?;
+    let key = key::first(data_dir)?;
+    let keep = |given: &Option<String>, earlier: Option<String>, default: &str| {
+        given.clone().or(earlier).unwrap_or_else(|| default.to_owned())
+    };
+    let (region, cluster) = earlier.map(|context| (context.region, context.cluster)).unzip();
+    let context = Context {
+        endpoint: endpoint.to_owned(),
+        region: keep(&globals.region, region, &settings.region),
+        cluster: keep(&globals.cluster, cluster, &settings.cluster),
+        access_key_id: key.id,
+        secret_access_key: key.secret,
+    };
+    context.save(data_dir).map_err(|error| {
+        Failure::new(Kind::Failed, format!("cannot write to {}: {error}", data_dir.display()))
+    })?;
+    Ok(context)
+}
+
+/// Makes this machine's engine an instance; answers its id.
+async fn join(session: &Session, settings: &Settings, context: &Context, engine: &Docker) -> Result<String, Failure> {
+    let image = image::ensure(engine).await?;
+    if image.built {
+        note(&format!("built the image {}", image::NAME));
+    }
+    let wanted = agent::Settings {
+        port: port_of(&context.endpoint).unwrap_or(agent::DEFAULT_PORT),
+        data_dir: settings.data_dir.clone(),
+        endpoint: context.endpoint.clone(),
+        region: context.region.clone(),
+        cluster: context.cluster.clone(),
+        access_key_id: context.access_key_id.clone(),
+        secret_access_key: context.secret_access_key.clone(),
+        host_name: host_name(),
+    };
+    let name = wanted.container_name();
+    match agent::ensure(engine, &wanted, &image).await? {
+        Done::Nothing => note(&format!("the agent runs already (container {name})")),
+        Done::Started => note(&format!("started the agent (container {name})")),
+        Done::Created => note(&format!("created the agent (container {name})")),
+        Done::Replaced => note(&format!("replaced the agent, whose settings changed (container {name})")),
+    }
+    instance::await_active(session, engine, &wanted).await
+}
+
+/// This machine's name, in the letters that an attribute's value may have.
+fn host_name() -> String {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let allowed = |letter: &char| letter.is_ascii_alphanumeric() || "-_.".contains(*letter);
+    let name: String = name.trim().chars().filter(allowed).collect();
+    if name.is_empty() { "localhost".to_owned() } else { name }
+}
+
+fn summary(settings: &Settings, globals: &Globals, context: &Context, instance: &str) -> String {
+    // The default directory needs no flag in the commands that follow.
+    let flag = match &globals.data_dir {
+        Some(_) => format!(" --data-dir {}", settings.data_dir.display()),
+        None => String::new(),
+    };
+    format!(
+        "\
+ecsr is up
+  endpoint   {}
+  cluster    {} ({})
+  instance   {instance}
+  data       {}
+
+Next:
+  eval \"$(ecsr env{flag})\"    # point the AWS CLI and SDKs here
+  ecsr td register web.yaml
+  ecsr service create --task-definition web --count 14 --wait
+  ecsr down{flag}             # ends it; tasks keep running",
+        context.endpoint,
+        context.cluster,
+        context.region,
+        settings.data_dir.display(),
+    )
+}
+
+/// Stays in the foreground until it is asked to end or the scheduler does, then takes down what it put up.
+async fn stay(
+    settings: &Settings,
+    engine: Option<&Docker>,
+    mut ended: JoinHandle<Result<(), Failure>>,
+    end: oneshot::Sender<()>,
+) -> anyhow::Result<()> {
+    note("Ctrl-C ends it");
+    tokio::select! {
+        () = signals::end_wanted() => {}
+        outcome = &mut ended => {
+            outcome.expect("the scheduler does not panic")?;
+            return Err(Failure::new(Kind::Failed, "the scheduler ended by itself").into());
+        }
+    }
+    note("ending; tasks keep running");
+    if let Some(engine) = engine {
+        agent::remove_all(engine, &settings.data_dir).await?;
+    }
+    let _ = end.send(());
+    ended.await.expect("the scheduler does not panic")?;
+    Context::remove(&settings.data_dir)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_of_endpoints() {
+        fn check(endpoint: &str, expected: Option<u16>) {
+            assert_eq!(port_of(endpoint), expected, "{endpoint}");
+        }
+        check("http://127.0.0.1:7070", Some(7070));
+        check("http://[::1]:7071/", Some(7071));
+        check("http://example", None);
+    }
+
+    #[test]
+    fn a_second_up_keeps_what_the_first_chose() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = Settings {
+            data_dir: dir.path().to_owned(),
+            listen: "127.0.0.1:7070".parse().unwrap(),
+            account: "123456789012".into(),
+            region: "us-east-1".into(),
+            cluster: "default".into(),
+            advertise: None,
+        };
+        let first = Globals { cluster: Some("prod".into()), ..Globals::default() };
+        let made = context(&first, &settings, "http://127.0.0.1:7070").unwrap();
+        assert_eq!((made.cluster.as_str(), made.region.as_str()), ("prod", "us-east-1"));
+        let again = context(&Globals::default(), &settings, "http://127.0.0.1:7070").unwrap();
+        assert_eq!(again, made);
+        let other = Globals { cluster: Some("test".into()), ..Globals::default() };
+        assert_eq!(context(&other, &settings, "http://127.0.0.1:7070").unwrap().cluster, "test");
+    }
+
+    #[test]
+    fn the_machine_has_a_name_that_an_attribute_can_hold() {
+        let name = host_name();
+        assert!(!name.is_empty() && !name.contains(char::is_whitespace), "{name:?}");
+    }
+}

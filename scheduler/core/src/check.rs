@@ -1,0 +1,89 @@
+//! The conscience of the state: every counter, index and invariant computed again from nothing.
+//!
+//! Run after each batch in debug builds and after each step of a simulation. An empty answer means that all is well;
+//! each line otherwise names a mistake of ours, never of a user.
+
+use std::collections::BTreeMap;
+
+use crate::ids::{InstanceId, InstanceKey};
+use crate::state::{Desired, Known, Protocol, ServiceStatus, State, Task};
+
+/// Everything that is wrong with a state.
+pub fn check(state: &State) -> Vec<String> {
+    let mut wrong = indexes(state);
+    wrong.extend(state.tasks.values().flat_map(|task| of_task(state, task)));
+    wrong.extend(promises(state));
+    wrong.extend(services(state));
+    wrong
+}
+
+/// What `apply` keeps must equal what a fresh count of the same tasks gives.
+fn indexes(state: &State) -> Vec<String> {
+    let mut fresh = State::new((*state.home).clone());
+    for task in state.tasks.values() {
+        fresh.apply(&crate::state::Event::TaskPlaced(task.clone()));
+    }
+    let compared = [
+        ("instance_tasks", fresh.instance_tasks == state.instance_tasks),
+        ("service_tasks", fresh.service_tasks == state.service_tasks),
+        ("stopped_tasks", fresh.stopped_tasks == state.stopped_tasks),
+        ("usage", fresh.usage == state.usage),
+        ("tallies", fresh.tallies == state.tallies),
+    ];
+    compared.iter().filter(|(_, same)| !same).map(|(name, _)| format!("{name} does not follow from the tasks")).collect()
+}
+
+fn of_task(state: &State, task: &Task) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let id = task.key.id;
+    if task.known == Known::Stopped && (task.desired != Desired::Stopped || task.stop.is_none()) {
+        wrong.push(format!("task {id} is STOPPED but not meant to be, or for no reason"));
+    }
+    if task.known == Known::Stopped && task.times.stopped.is_none() {
+        wrong.push(format!("task {id} is STOPPED at no time"));
+    }
+    if task.desired == Desired::Stopped && task.stop.is_none() {
+        wrong.push(format!("task {id} shall stop for no reason"));
+    }
+    if !state.definitions.contains_key(&task.definition) {
+        wrong.push(format!("task {id} has lost its definition {}", task.definition));
+    }
+    let instance = InstanceKey { cluster: task.key.cluster.clone(), id: task.instance };
+    if task.is_live() && !state.instances.contains_key(&instance) {
+        wrong.push(format!("task {id} is on an instance that is not there"));
+    }
+    wrong
+}
+
+/// No fixed host port is promised twice. CPU and memory may shrink under running tasks when a host
+/// registers anew with less, so they are promises at placement and not checked here.
+fn promises(state: &State) -> Vec<String> {
+    let mut holders: BTreeMap<(InstanceId, Protocol, u16), u32> = BTreeMap::new();
+    for task in state.tasks.values().filter(|task| task.is_live()) {
+        for port in &task.demand.ports_tcp {
+            *holders.entry((task.instance, Protocol::Tcp, *port)).or_default() += 1;
+        }
+        for port in &task.demand.ports_udp {
+            *holders.entry((task.instance, Protocol::Udp, *port)).or_default() += 1;
+        }
+    }
+    let twice = holders.into_iter().filter(|(_, count)| *count > 1);
+    twice.map(|((instance, _, port), _)| format!("port {port} of instance {instance} is promised twice")).collect()
+}
+
+fn services(state: &State) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for service in state.services.values() {
+        let name = &service.key.name;
+        if service.deployments.is_empty() {
+            wrong.push(format!("service {name} has no deployment"));
+        }
+        if !state.definitions.contains_key(&service.definition) {
+            wrong.push(format!("service {name} has lost its definition {}", service.definition));
+        }
+        if service.status == ServiceStatus::Inactive && state.service_tasks.contains_key(&service.key) {
+            wrong.push(format!("service {name} is INACTIVE but has tasks"));
+        }
+    }
+    wrong
+}

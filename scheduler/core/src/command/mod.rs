@@ -1,0 +1,126 @@
+//! Everything that can be asked of the cluster, and what is decided about it.
+//!
+//! A decision is a pure function: it reads the state, and answers with the events to be recorded and what to reply, or
+//! refuses and changes nothing. The reply names objects; `view` shows them out of the state that holds the events.
+
+mod cluster;
+mod definition;
+mod instance;
+mod report;
+mod run;
+mod service;
+mod service_spec;
+mod stop;
+mod supported;
+mod tag;
+mod tick;
+
+use ecsr_api::ecs;
+
+use crate::context::Context;
+use crate::ids::{DefinitionId, InstanceKey, Name, ServiceKey, TaskKey};
+use crate::refusal::Refusal;
+use crate::state::{Event, Health, State};
+
+pub(crate) use self::tick::expiries;
+pub use self::tick::{INACTIVE_KEPT, STOPPED_TASKS_KEPT};
+
+/// What can be asked: an API call, a word of an agent, or the passing of time.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    CreateCluster(Box<ecs::CreateClusterRequest>),
+    UpdateCluster(Box<ecs::UpdateClusterRequest>),
+    UpdateClusterSettings(Box<ecs::UpdateClusterSettingsRequest>),
+    DeleteCluster(Box<ecs::DeleteClusterRequest>),
+    RegisterTaskDefinition(Box<ecs::RegisterTaskDefinitionRequest>),
+    DeregisterTaskDefinition(Box<ecs::DeregisterTaskDefinitionRequest>),
+    DeleteTaskDefinitions(Box<ecs::DeleteTaskDefinitionsRequest>),
+    RunTask(Box<ecs::RunTaskRequest>),
+    StartTask(Box<ecs::StartTaskRequest>),
+    StopTask(Box<ecs::StopTaskRequest>),
+    CreateService(Box<ecs::CreateServiceRequest>),
+    UpdateService(Box<ecs::UpdateServiceRequest>),
+    DeleteService(Box<ecs::DeleteServiceRequest>),
+    RegisterContainerInstance(Box<ecs::RegisterContainerInstanceRequest>),
+    DeregisterContainerInstance(Box<ecs::DeregisterContainerInstanceRequest>),
+    UpdateContainerInstancesState(Box<ecs::UpdateContainerInstancesStateRequest>),
+    SubmitTaskStateChange(Box<ecs::SubmitTaskStateChangeRequest>),
+    SubmitContainerStateChange(Box<ecs::SubmitContainerStateChangeRequest>),
+    TagResource(Box<ecs::TagResourceRequest>),
+    UntagResource(Box<ecs::UntagResourceRequest>),
+    /// The agent's ACS channel opened; the versions are those of its handshake.
+    AgentConnected { instance: InstanceKey, version_info: ecs::VersionInfo },
+    /// The agent's ACS channel closed.
+    AgentDisconnected { instance: InstanceKey },
+    /// The agent acknowledged a payload that held these tasks.
+    TasksAcknowledged { instance: InstanceKey, tasks: Vec<TaskKey> },
+    /// The agent published the health of containers (TCS).
+    HealthPublished { instance: InstanceKey, tasks: Vec<(TaskKey, Vec<(Name, Health)>)> },
+    /// Time has passed: what has outlived its keep is forgotten.
+    Tick,
+}
+
+/// What to record and what to answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision {
+    pub events: Vec<Event>,
+    pub reply: Reply,
+}
+
+/// What the answer is about.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reply {
+    /// An empty object.
+    Nothing,
+    /// `{"acknowledgment": ...}` of the Submit operations.
+    Acknowledged,
+    Cluster(Name),
+    Definition(DefinitionId),
+    /// DeleteTaskDefinitions: those marked, and those refused.
+    Definitions { marked: Vec<DefinitionId>, failures: Vec<ecs::Failure> },
+    /// RunTask, StartTask.
+    Tasks { tasks: Vec<TaskKey>, failures: Vec<ecs::Failure> },
+    /// StopTask.
+    Task(TaskKey),
+    Service(ServiceKey),
+    Instance(InstanceKey),
+    /// UpdateContainerInstancesState.
+    Instances { instances: Vec<InstanceKey>, failures: Vec<ecs::Failure> },
+}
+
+impl From<(Vec<Event>, Reply)> for Decision {
+    fn from((events, reply): (Vec<Event>, Reply)) -> Self {
+        Self { events, reply }
+    }
+}
+
+/// Decides a command against the state.
+pub fn decide(state: &State, command: &Command, context: &mut Context) -> Result<Decision, Refusal> {
+    match command {
+        Command::CreateCluster(request) => cluster::create(state, request),
+        Command::UpdateCluster(request) => cluster::update(state, request),
+        Command::UpdateClusterSettings(request) => cluster::update_settings(state, request),
+        Command::DeleteCluster(request) => cluster::delete(state, request),
+        Command::RegisterTaskDefinition(request) => definition::register(state, request, context),
+        Command::DeregisterTaskDefinition(request) => definition::deregister(state, request, context),
+        Command::DeleteTaskDefinitions(request) => definition::delete(state, request, context),
+        Command::RunTask(request) => run::run(state, request, context),
+        Command::StartTask(request) => run::start(state, request, context),
+        Command::StopTask(request) => stop::stop(state, request, context),
+        Command::CreateService(request) => service::create(state, request, context),
+        Command::UpdateService(request) => service::update(state, request, context),
+        Command::DeleteService(request) => service::delete(state, request, context),
+        Command::RegisterContainerInstance(request) => instance::register(state, request, context),
+        Command::DeregisterContainerInstance(request) => instance::deregister(state, request, context),
+        Command::UpdateContainerInstancesState(request) => instance::update_state(state, request),
+        Command::SubmitTaskStateChange(request) => report::task(state, request, context),
+        Command::SubmitContainerStateChange(request) => report::container(state, request, context),
+        Command::TagResource(request) => tag::tag(state, request),
+        Command::UntagResource(request) => tag::untag(state, request),
+        Command::AgentConnected { instance, version_info } => instance::connected(state, instance, version_info),
+        Command::AgentDisconnected { instance } => instance::disconnected(state, instance),
+        Command::TasksAcknowledged { instance, tasks } => report::acknowledged(state, instance, tasks),
+        Command::HealthPublished { instance, tasks } => report::health(state, instance, tasks),
+        Command::Tick => Ok(tick::tick(state, context)),
+    }
+}

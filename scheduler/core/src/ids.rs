@@ -1,0 +1,188 @@
+//! Identifiers of the things that a cluster holds.
+//!
+//! Names are shared strings, since one cluster's name stands in every task's key. Ids of tasks and instances are 128
+//! random bits shown as 32 hex digits, as ECS shows them; deployments are numbered as `ecs-svc/<19 digits>`.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::context::Context;
+
+/// The name of a cluster, service or family.
+pub type Name = Arc<str>;
+
+/// A text that is not the 32 hex digits of an id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an id is 32 hexadecimal digits")]
+pub struct InvalidId;
+
+macro_rules! hex_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub struct $name([u8; 16]);
+
+        impl $name {
+            /// A fresh id out of the context's entropy.
+            pub fn fresh(context: &mut Context) -> Self {
+                Self(context.bytes())
+            }
+            /// The id that sorts before every other, where a range over ids begins.
+            pub const FIRST: Self = Self([0; 16]);
+            /// The id that sorts after every other, where a range over ids ends.
+            pub const LAST: Self = Self([0xff; 16]);
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                let mut bytes = [0; 16];
+                hex::decode_to_slice(text, &mut bytes).map_err(|_| InvalidId)?;
+                Ok(Self(bytes))
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                text.parse().map_err(de::Error::custom)
+            }
+        }
+    };
+}
+
+hex_id! {
+    /// A task, unique over all clusters.
+    TaskId
+}
+hex_id! {
+    /// A container instance, unique over all clusters.
+    InstanceId
+}
+
+hex_id! {
+    /// A container of a task; ECS shows it as a UUID with dashes.
+    ContainerId
+}
+
+impl ContainerId {
+    /// The id in the form `8-4-4-4-12`.
+    pub fn dashed(&self) -> String {
+        dashed(&hex::encode(self.0))
+    }
+}
+
+/// One deployment of a service; ECS shows it as `ecs-svc/` and 19 digits, and as the `startedBy` of its tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct DeploymentId(u64);
+
+impl DeploymentId {
+    /// Nineteen digits, the first of them not zero.
+    pub fn fresh(context: &mut Context) -> Self {
+        const SMALLEST: u64 = 1_000_000_000_000_000_000;
+        let bytes: [u8; 16] = context.bytes();
+        let random = u64::from_be_bytes(bytes[..8].try_into().expect("eight of sixteen bytes"));
+        Self(SMALLEST + random % (8 * SMALLEST))
+    }
+}
+
+impl fmt::Display for DeploymentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ecs-svc/{:019}", self.0)
+    }
+}
+
+/// A task in its cluster. Ordered by cluster first, so that one cluster's tasks are one range.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TaskKey {
+    pub cluster: Name,
+    pub id: TaskId,
+}
+
+/// A container instance in its cluster.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct InstanceKey {
+    pub cluster: Name,
+    pub id: InstanceId,
+}
+
+/// A service in its cluster.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ServiceKey {
+    pub cluster: Name,
+    pub name: Name,
+}
+
+/// One revision of a task definition family.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct DefinitionId {
+    pub family: Name,
+    pub revision: u32,
+}
+
+impl fmt::Display for DefinitionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.family, self.revision)
+    }
+}
+
+/// A random UUID with dashes, as ECS shows the ids of service events.
+pub fn uuid(context: &mut Context) -> String {
+    dashed(&hex::encode(context.bytes::<16>()))
+}
+
+fn dashed(hex: &str) -> String {
+    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_read_what_they_print() {
+        let mut context = Context::for_test(7);
+        let id = TaskId::fresh(&mut context);
+        assert_eq!(id.to_string().len(), 32);
+        assert_eq!(id.to_string().parse(), Ok(id));
+        assert_eq!("xyz".parse::<TaskId>(), Err(InvalidId));
+    }
+
+    #[test]
+    fn deployments_have_nineteen_digits() {
+        let mut context = Context::for_test(7);
+        for _ in 0..100 {
+            let shown = DeploymentId::fresh(&mut context).to_string();
+            assert_eq!(shown.strip_prefix("ecs-svc/").map(str::len), Some(19));
+        }
+    }
+
+    #[test]
+    fn uuids_have_their_dashes() {
+        let shown = uuid(&mut Context::for_test(1));
+        let lengths: Vec<usize> = shown.split('-').map(str::len).collect();
+        assert_eq!(lengths, [8, 4, 4, 4, 12]);
+    }
+}

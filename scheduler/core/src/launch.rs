@@ -1,0 +1,84 @@
+//! Making a task: the one place where a task definition becomes something that runs on an instance.
+
+use std::sync::Arc;
+
+use ecsr_api::ecs;
+
+use crate::context::Context;
+use crate::ids::{ContainerId, Name, TaskId, TaskKey};
+use crate::state::{
+    Container, Definition, Desired, Health, Instance, Known, LaunchType, Origin, Tags, Task, Times,
+};
+use crate::task_definition::Demand;
+
+/// What the tasks of one call or one deployment have in common.
+#[derive(Debug, Clone)]
+pub struct Launch<'a> {
+    pub definition: &'a Definition,
+    pub origin: Origin,
+    pub group: Name,
+    pub started_by: Option<Name>,
+    pub overrides: Arc<ecs::TaskOverride>,
+    pub demand: Arc<Demand>,
+    pub launch_type: LaunchType,
+    pub enable_execute_command: bool,
+    pub tags: Tags,
+}
+
+impl Launch<'_> {
+    /// A new task on an instance: PENDING, desired RUNNING.
+    pub fn on(&self, instance: &Instance, context: &mut Context) -> Task {
+        let containers = self.definition.document.container_definitions.iter().flatten();
+        Task {
+            key: TaskKey { cluster: instance.key.cluster.clone(), id: TaskId::fresh(context) },
+            definition: self.definition.id.clone(),
+            instance: instance.key.id,
+            origin: self.origin.clone(),
+            group: self.group.clone(),
+            started_by: self.started_by.clone(),
+            demand: self.demand.clone(),
+            overrides: self.overrides.clone(),
+            launch_type: self.launch_type,
+            availability_zone: instance.availability_zone().map(Name::from),
+            enable_execute_command: self.enable_execute_command,
+            desired: Desired::Running,
+            known: Known::Pending,
+            acknowledged: false,
+            containers: containers.map(|definition| container(definition, context)).collect(),
+            tags: self.tags.clone(),
+            times: Times {
+                created: context.now,
+                pull_started: None,
+                pull_stopped: None,
+                started: None,
+                stopping: None,
+                execution_stopped: None,
+                stopped: None,
+            },
+            stop: None,
+            version: 1,
+        }
+    }
+}
+
+fn container(definition: &ecs::ContainerDefinition, context: &mut Context) -> Container {
+    Container {
+        name: definition.name.as_deref().unwrap_or_default().into(),
+        id: ContainerId::fresh(context),
+        essential: definition.essential.unwrap_or(true),
+        known: Known::Pending,
+        runtime_id: None,
+        image_digest: None,
+        exit_code: None,
+        reason: None,
+        network_bindings: Vec::new(),
+        health: Health::Unknown,
+        health_checked: is_health_checked(definition),
+    }
+}
+
+/// `["NONE"]` switches off the check that an image brings along.
+fn is_health_checked(definition: &ecs::ContainerDefinition) -> bool {
+    let command = definition.health_check.as_ref().and_then(|check| check.command.as_ref());
+    command.is_some_and(|command| command.first().is_some_and(|first| first != "NONE"))
+}

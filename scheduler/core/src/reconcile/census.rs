@@ -1,0 +1,80 @@
+//! A service's tasks by what is to become of them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ecsr_api::Timestamp;
+
+use crate::state::{Desired, Health, InstanceStatus, Known, Service, State, Task};
+
+/// Tasks that are meant to run, sorted by their future. One that was already asked to stop is only counted.
+#[derive(Debug, Default)]
+pub(super) struct Census {
+    /// Of the primary deployment, on an instance that may keep it, not unhealthy.
+    pub keep: Vec<Arc<Task>>,
+    /// Of an older deployment, or on an instance that is being drained: to be replaced.
+    pub outdated: Vec<Arc<Task>>,
+    /// Failing their health checks: to be replaced.
+    pub unhealthy: Vec<Arc<Task>>,
+    /// Asked to stop, but not yet STOPPED.
+    pub stopping: usize,
+}
+
+impl Census {
+    pub fn take(state: &State, service: &Service, now: Timestamp) -> Self {
+        let mut census = Self::default();
+        for task in state.live_tasks_of(&service.key) {
+            match task.desired {
+                Desired::Stopped => census.stopping += 1,
+                Desired::Running if is_unhealthy(task, service, now) => census.unhealthy.push(task.clone()),
+                Desired::Running if is_outdated(state, task, service) => census.outdated.push(task.clone()),
+                Desired::Running => census.keep.push(task.clone()),
+            }
+        }
+        census
+    }
+
+    /// All tasks that count as RUNNING or PENDING for the upper bound.
+    pub fn active(&self) -> u32 {
+        count(self.keep.len() + self.outdated.len() + self.unhealthy.len())
+    }
+
+    /// Tasks that count for the lower bound.
+    pub fn healthy(&self) -> u32 {
+        count(self.keep.iter().chain(&self.outdated).filter(|task| is_healthy(task)).count())
+    }
+
+    /// Tasks that are as they should be.
+    pub fn kept_healthy(&self) -> u32 {
+        count(self.keep.iter().filter(|task| is_healthy(task)).count())
+    }
+}
+
+/// RUNNING, and every essential container that has a health check passes it.
+pub(super) fn is_healthy(task: &Task) -> bool {
+    let passes = |health, checked: bool| !checked || health == Health::Healthy;
+    let essential = task.containers.iter().filter(|container| container.essential);
+    task.known == Known::Running && essential.into_iter().all(|one| passes(one.health, one.health_checked))
+}
+
+/// An essential container fails its health check, past the grace period of the service.
+fn is_unhealthy(task: &Task, service: &Service, now: Timestamp) -> bool {
+    let failing = task.containers.iter().any(|one| one.essential && one.health == Health::Unhealthy);
+    failing && grace_ends(task, service).is_none_or(|end| end <= now)
+}
+
+/// The end of the time during which a started task's health checks are ignored.
+pub(super) fn grace_ends(task: &Task, service: &Service) -> Option<Timestamp> {
+    let seconds = service.spec.health_check_grace_period.and_then(|grace| u64::try_from(grace).ok()).unwrap_or(0);
+    Some(task.times.started?.plus(Duration::from_secs(seconds)))
+}
+
+fn is_outdated(state: &State, task: &Task, service: &Service) -> bool {
+    let key = crate::ids::InstanceKey { cluster: task.key.cluster.clone(), id: task.instance };
+    let leaving = state.instances.get(&key).is_none_or(|instance| instance.status != InstanceStatus::Active);
+    leaving || task.deployment() != Some(service.primary().id)
+}
+
+pub(super) fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}

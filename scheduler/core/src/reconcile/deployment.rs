@@ -1,0 +1,93 @@
+//! The account of a service's deployments: which are over, which have failed, and whether all is steady.
+
+use std::sync::Arc;
+
+use super::census::{Census, count};
+use super::service::{STEADY_STATE_REPEAT, complain};
+use super::{Plan, journal_words};
+use crate::context::Context;
+use crate::ids::DeploymentId;
+use crate::state::{CircuitBreaker, Deployment, Desired, Event, Rollout, Service};
+
+/// Brings the service's record in line with its tasks; writes nothing when it is.
+pub(super) fn account(plan: &mut Plan, service: &Arc<Service>, census: &Census, context: &mut Context) {
+    let mut changed = Service::clone(service);
+    retire_replaced(plan, &mut changed);
+    give_up(plan, &mut changed, context);
+    settle(plan, &mut changed, census, context);
+    if changed != **service {
+        plan.record(Event::ServiceSaved(Arc::new(changed)));
+    }
+}
+
+/// An older deployment is over once none of its tasks is meant to run.
+fn retire_replaced(plan: &Plan, service: &mut Service) {
+    let tasks = plan.state.live_tasks_of(&service.key).filter(|task| task.desired == Desired::Running);
+    let alive: Vec<Option<DeploymentId>> = tasks.map(|task| task.deployment()).collect();
+    let primary = service.primary().id;
+    service.deployments.retain(|one| one.id == primary || alive.contains(&Some(one.id)));
+}
+
+/// A deployment whose tasks keep failing to start is complained of, and given up if its circuit breaker is on.
+fn give_up(plan: &mut Plan, service: &mut Service, context: &mut Context) {
+    let threshold = CircuitBreaker::threshold(service.desired_count);
+    let primary = service.primary();
+    if primary.failed_tasks < threshold || primary.rollout == Rollout::Failed {
+        return;
+    }
+    if !service.spec.circuit_breaker.enable || primary.rollout == Rollout::Completed {
+        complain(plan, service, &journal_words::inconsistent_starts(service), "", context);
+        return;
+    }
+    let failed = primary.id;
+    plan.log(&service.key, journal_words::failed(service, failed), context);
+    let primary = service.primary_mut();
+    primary.rollout = Rollout::Failed;
+    primary.rollout_reason = "ECS deployment circuit breaker: tasks failed to start.".into();
+    primary.updated_at = context.now;
+    if service.spec.circuit_breaker.rollback {
+        roll_back(plan, service, context);
+    }
+}
+
+/// Starts a new deployment of the definition that last completed, if there ever was one.
+fn roll_back(plan: &mut Plan, service: &mut Service, context: &mut Context) {
+    let Some(definition) = service.last_completed.clone() else { return };
+    let id = DeploymentId::fresh(context);
+    let reason = format!("ECS deployment circuit breaker: rolling back to deploymentId {id}.");
+    service.primary_mut().rollout_reason.clone_from(&reason);
+    let network_configuration = service.primary().network_configuration.clone();
+    let mut back = Deployment::new(id, definition.clone(), network_configuration, context.now);
+    back.rollout_reason = reason;
+    service.definition = definition;
+    service.deployments.insert(0, back);
+    plan.log(&service.key, journal_words::rolling_back(service, id), context);
+}
+
+/// One deployment, as many tasks as desired, all of them healthy: a steady state.
+fn settle(plan: &mut Plan, service: &mut Service, census: &Census, context: &mut Context) {
+    if !is_steady(service, census) {
+        service.steady_since = None;
+        return;
+    }
+    if service.primary().rollout == Rollout::InProgress {
+        let id = service.primary().id;
+        let primary = service.primary_mut();
+        primary.rollout = Rollout::Completed;
+        primary.rollout_reason = format!("ECS deployment {id} completed.");
+        primary.updated_at = context.now;
+        service.last_completed = Some(service.primary().definition.clone());
+        plan.log(&service.key, journal_words::completed(service, id), context);
+    }
+    if service.steady_since.is_none_or(|since| context.now.since(since) >= STEADY_STATE_REPEAT) {
+        service.steady_since = Some(context.now);
+        plan.log(&service.key, journal_words::steady(service), context);
+    }
+}
+
+fn is_steady(service: &Service, census: &Census) -> bool {
+    let desired = service.desired_count;
+    let exact = count(census.keep.len()) == desired && census.kept_healthy() == desired;
+    let nothing_else = census.outdated.is_empty() && census.unhealthy.is_empty();
+    exact && nothing_else && service.deployments.len() == 1
+}

@@ -1,0 +1,97 @@
+//! REPLICA services: as many tasks as desired, changed only within the service's bounds.
+//!
+//! New tasks are started while fewer than the upper bound are active; those to be replaced are stopped while more than
+//! the lower bound are healthy. The two rules alone make rolling replacement, scaling and draining.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::census::{Census, count, is_healthy};
+use super::service::{complain, stop_all};
+use super::{Plan, journal_words, start};
+use crate::context::Context;
+use crate::ids::{InstanceId, TaskKey};
+use crate::state::{Known, Rollout, Service, Task};
+
+pub(super) fn plan(plan: &mut Plan, service: &Service, context: &mut Context) {
+    let census = Census::take(&plan.state, service, context.now);
+    let desired = service.desired_count;
+    let missing = desired.saturating_sub(count(census.keep.len()));
+    let room = service.spec.bounds.upper(desired).saturating_sub(census.active());
+
+    if may_start(service, context) {
+        start::start(plan, service, &census, missing.min(room), context);
+    }
+    let surplus = count(census.keep.len()).saturating_sub(desired);
+    let mut leaving = scale_in(&census.keep, surplus);
+    let pending_outdated = census.outdated.iter().filter(|task| task.known == Known::Pending);
+    leaving.extend(pending_outdated.map(|task| task.key.clone()));
+    let replaceable = replaceable(service, &census);
+    leaving.extend(replaceable.iter().map(|task| task.key.clone()));
+    stop_all(plan, service, &leaving, context);
+    replace_unhealthy(plan, service, &census, missing > 0 && room == 0, context);
+
+    let stuck = missing > 0 && room == 0 && leaving.is_empty() && census.unhealthy.is_empty();
+    let settled = census.keep.iter().chain(&census.outdated).all(|task| is_healthy(task));
+    if stuck && settled && census.stopping == 0 {
+        complain(plan, service, &journal_words::blocked_by_configuration(service), "", context);
+    }
+}
+
+/// Not after a failure to start until its delay is over, and never again for a deployment that was given up.
+pub(super) fn may_start(service: &Service, context: &Context) -> bool {
+    let primary = service.primary();
+    primary.rollout != Rollout::Failed && primary.retry_at.is_none_or(|at| at <= context.now)
+}
+
+/// RUNNING tasks to be replaced that can go now without the service falling below its lower bound.
+fn replaceable<'a>(service: &Service, census: &'a Census) -> Vec<&'a Arc<Task>> {
+    let spare = census.healthy().saturating_sub(service.spec.bounds.lower(service.desired_count));
+    let running = census.outdated.iter().filter(|task| task.known == Known::Running);
+    // One that is not healthy costs nothing to stop, one that is costs a spare.
+    let (healthy, ailing): (Vec<_>, Vec<_>) = running.partition(|task| is_healthy(task));
+    ailing.into_iter().chain(healthy.into_iter().take(spare as usize)).collect()
+}
+
+/// An unhealthy task goes when its replacement is healthy, or when it must make room for one.
+fn replace_unhealthy(plan: &mut Plan, service: &Service, census: &Census, must_make_room: bool, context: &mut Context) {
+    let replaced = census.kept_healthy() >= service.desired_count;
+    if !replaced && !must_make_room {
+        return;
+    }
+    for task in &census.unhealthy {
+        plan.log(&service.key, journal_words::failed_health_check(service, &task.key), context);
+        plan.stop(&task.key, journal_words::unhealthy(), context);
+    }
+    let keys: Vec<TaskKey> = census.unhealthy.iter().map(|task| task.key.clone()).collect();
+    if !keys.is_empty() {
+        plan.log(&service.key, journal_words::stopped(service, &keys), context);
+    }
+}
+
+/// Which tasks go when there are too many: those not yet RUNNING first, then from the zone and the instance that have
+/// most of them, the youngest first.
+fn scale_in(tasks: &[Arc<Task>], surplus: u32) -> Vec<TaskKey> {
+    let mut left: Vec<&Arc<Task>> = tasks.iter().collect();
+    let mut leaving = Vec::new();
+    for _ in 0..surplus {
+        let zones = counts(&left, |task| task.availability_zone.as_deref().unwrap_or_default().to_owned());
+        let instances: BTreeMap<InstanceId, u32> = counts(&left, |task| task.instance);
+        let rank = |task: &Arc<Task>| {
+            let zone = zones.get(task.availability_zone.as_deref().unwrap_or_default()).copied();
+            let pending = task.known == Known::Pending;
+            (pending, zone, instances.get(&task.instance).copied(), task.times.created, task.key.id)
+        };
+        let Some(worst) = (0..left.len()).max_by_key(|index| rank(left[*index])) else { break };
+        leaving.push(left.swap_remove(worst).key.clone());
+    }
+    leaving
+}
+
+fn counts<K: Ord>(tasks: &[&Arc<Task>], key: impl Fn(&Task) -> K) -> BTreeMap<K, u32> {
+    let mut counts = BTreeMap::new();
+    for task in tasks {
+        *counts.entry(key(task)).or_default() += 1;
+    }
+    counts
+}

@@ -1,0 +1,121 @@
+//! Starting tasks of a service: where they go, and what is said when they cannot go anywhere.
+
+use std::sync::Arc;
+
+use super::census::Census;
+use super::service::complain;
+use super::{Plan, journal_words};
+use crate::context::Context;
+use crate::ids::{Name, TaskKey};
+use crate::launch::Launch;
+use crate::placement::{self, Ask, Peers, Placement};
+use crate::state::{Definition, Event, Instance, Origin, PropagateTags, Service, Tags};
+use crate::task_definition::{Constraint, Demand, SpreadField, Strategy, demand, strategies, task_constraints};
+
+/// What the tasks of a service's primary deployment need.
+pub(super) struct Needs {
+    definition: Arc<Definition>,
+    demand: Arc<Demand>,
+    constraints: Vec<Constraint>,
+    strategy: Vec<Strategy>,
+}
+
+impl Needs {
+    pub fn of(plan: &Plan, service: &Service) -> Self {
+        let definition = plan.state.definition(&service.primary().definition).clone();
+        // Both were checked when they were given.
+        let constraints = task_constraints(&definition.document, &service.spec.placement_constraints);
+        let strategy = strategies(&service.spec.placement_strategy).unwrap_or_default();
+        Self {
+            demand: Arc::new(demand(&definition.document, None)),
+            constraints: constraints.unwrap_or_default(),
+            strategy: if strategy.is_empty() { default_strategy() } else { strategy },
+            definition,
+        }
+    }
+
+    pub fn ask<'a>(&'a self, service: &'a Service) -> Ask<'a> {
+        Ask {
+            cluster: &service.key.cluster,
+            demand: &self.demand,
+            constraints: &self.constraints,
+            strategy: &self.strategy,
+            peers: Peers::Service(&service.key),
+        }
+    }
+
+    fn launch<'a>(&'a self, service: &Service) -> Launch<'a> {
+        let deployment = service.primary().id;
+        Launch {
+            definition: &self.definition,
+            origin: Origin::Service { name: service.key.name.clone(), deployment },
+            group: format!("service:{}", service.key.name).into(),
+            started_by: Some(Name::from(deployment.to_string())),
+            overrides: Arc::default(),
+            demand: self.demand.clone(),
+            launch_type: service.spec.launch_type,
+            enable_execute_command: service.spec.enable_execute_command,
+            tags: task_tags(service, &self.definition),
+        }
+    }
+}
+
+/// What ECS does without a strategy: the zone with the fewest tasks of the service, then the instance with the fewest.
+fn default_strategy() -> Vec<Strategy> {
+    let zone = SpreadField::Attribute("ecs.availability-zone".into());
+    vec![Strategy::Spread(zone), Strategy::Spread(SpreadField::InstanceId)]
+}
+
+/// Places and starts up to `count` tasks.
+pub(super) fn start(plan: &mut Plan, service: &Service, census: &Census, count: u32, context: &mut Context) {
+    if count == 0 {
+        return;
+    }
+    let needs = Needs::of(plan, service);
+    let placement = placement::place(&plan.state, &needs.ask(service), count, context);
+    start_on(plan, service, &needs, &placement.chosen, context);
+    // While the service's own tasks are leaving, what they hold is about to be free: no trouble yet.
+    if placement.chosen.len() < count as usize && census.stopping == 0 {
+        complain_of_placement(plan, service, &placement, context);
+    }
+}
+
+/// Starts one task on each of the instances, and says so in one line.
+pub(super) fn start_on(
+    plan: &mut Plan,
+    service: &Service,
+    needs: &Needs,
+    instances: &[Arc<Instance>],
+    context: &mut Context,
+) {
+    let launch = needs.launch(service);
+    let mut started: Vec<TaskKey> = Vec::with_capacity(instances.len());
+    for instance in instances {
+        let task = launch.on(instance, context);
+        started.push(task.key.clone());
+        plan.record(Event::TaskPlaced(Arc::new(task)));
+    }
+    if !started.is_empty() {
+        plan.log(&service.key, journal_words::started(service, &started), context);
+    }
+}
+
+fn complain_of_placement(plan: &mut Plan, service: &Service, placement: &Placement, context: &mut Context) {
+    let closest = placement.shortfalls.iter().max_by_key(|(_, shortfall)| shortfall);
+    let rest = format!(" {}", journal_words::placement_reason(closest));
+    complain(plan, service, &journal_words::unable_to_place(service), &rest, context);
+}
+
+/// Propagated tags and, when asked for, ECS's own.
+fn task_tags(service: &Service, definition: &Definition) -> Tags {
+    let mut tags = match service.spec.propagate_tags {
+        PropagateTags::None => Tags::new(),
+        PropagateTags::TaskDefinition => definition.tags.clone(),
+        PropagateTags::Service => service.tags.clone(),
+    };
+    if service.spec.enable_ecs_managed_tags {
+        tags.insert("aws:ecs:clusterName".into(), service.key.cluster.to_string());
+        tags.insert("aws:ecs:serviceName".into(), service.key.name.to_string());
+    }
+    tags
+}

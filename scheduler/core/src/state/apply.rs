@@ -1,0 +1,273 @@
+//! State + event -> state. Total: an event was decided already, so nothing here can refuse it.
+
+use std::sync::Arc;
+
+use ecsr_api::Timestamp;
+use imbl::OrdMap;
+
+use super::{
+    Container, ContainerReport, Desired, Event, Health, Known, Report, SERVICE_EVENTS_MAX, Service, ServiceEvent,
+    State, Stop, Tally, Task, Usage,
+};
+use crate::ids::{Name, ServiceKey, TaskKey};
+
+impl State {
+    /// Takes one fact in.
+    pub fn apply(&mut self, event: &Event) {
+        match event {
+            Event::ClusterSaved(cluster) => {
+                self.clusters.insert(cluster.name.clone(), cluster.clone());
+            }
+            Event::DefinitionSaved(definition) => {
+                let family = self.families.entry(definition.id.family.clone()).or_default();
+                family.last_revision = family.last_revision.max(definition.id.revision);
+                self.definitions.insert(definition.id.clone(), definition.clone());
+            }
+            Event::DefinitionForgotten(id) => {
+                self.definitions.remove(id);
+            }
+            Event::InstanceSaved(instance) => {
+                self.instances.insert(instance.key.clone(), instance.clone());
+            }
+            Event::InstanceForgotten(key) => {
+                self.instances.remove(key);
+            }
+            Event::ServiceSaved(service) => self.save_service(service),
+            Event::ServiceForgotten(key) => {
+                self.services.remove(key);
+                self.service_events.remove(key);
+            }
+            Event::ServiceLogged { service, event } => self.log(service, event),
+            Event::TaskPlaced(task) => self.put_task(None, Some(task.clone())),
+            Event::TaskAcknowledged(key) => self.change_task(key, |task| task.acknowledged = true),
+            Event::TaskStopRequested { task, at, stop } => {
+                self.change_task(task, |task| request_stop(task, *at, stop));
+            }
+            Event::TaskReported { task, report } => self.change_task(task, |task| take_report(task, report)),
+            Event::TaskHealthReported { task, health } => {
+                self.change_task(task, |task| take_health(task, health));
+            }
+            Event::TaskForgotten(key) => {
+                let task = self.tasks.get(key).cloned();
+                self.put_task(task, None);
+            }
+            Event::TaskTagged { task, tags } => self.change_task(task, |task| task.tags.clone_from(tags)),
+            Event::TokenUsed(token) => {
+                let key = (token.cluster.clone(), token.token.clone());
+                self.tokens.insert(key, Arc::new(token.clone()));
+            }
+            Event::TokenForgotten { cluster, token } => {
+                self.tokens.remove(&(cluster.clone(), token.clone()));
+            }
+        }
+    }
+
+    fn save_service(&mut self, service: &Arc<Service>) {
+        let replaced = self.services.insert(service.key.clone(), service.clone());
+        // A new service under an old name starts with a log of its own.
+        if replaced.is_some_and(|old| old.created_at != service.created_at) {
+            self.service_events.remove(&service.key);
+        }
+    }
+
+    fn log(&mut self, service: &ServiceKey, event: &ServiceEvent) {
+        let events = self.service_events.entry(service.clone()).or_default();
+        events.push_back(event.clone());
+        if events.len() > SERVICE_EVENTS_MAX {
+            events.pop_front();
+        }
+    }
+
+    fn change_task(&mut self, key: &TaskKey, change: impl FnOnce(&mut Task)) {
+        if let Some(old) = self.tasks.get(key).cloned() {
+            let mut new = Task::clone(&old);
+            change(&mut new);
+            self.put_task(Some(old), Some(Arc::new(new)));
+        }
+    }
+
+    /// The only way that a task enters, changes or leaves: indexes and counters follow here and nowhere else.
+    pub(super) fn put_task(&mut self, old: Option<Arc<Task>>, new: Option<Arc<Task>>) {
+        if let Some(old) = &old {
+            self.unindex(old);
+        }
+        match (old, new) {
+            (_, Some(new)) => {
+                self.index(&new);
+                self.tasks.insert(new.key.clone(), new);
+            }
+            (Some(old), None) => {
+                self.tasks.remove(&old.key);
+            }
+            (None, None) => {}
+        }
+    }
+
+    fn index(&mut self, task: &Task) {
+        if let Some(stopped_at) = stopped_at(task) {
+            self.stopped_tasks.insert((stopped_at, task.key.clone()));
+            return;
+        }
+        self.instance_tasks.entry(task.instance).or_default().insert(task.key.id);
+        if let Some(service) = task.service() {
+            self.service_tasks.entry(service).or_default().insert(task.key.id);
+        }
+        self.usage.entry(task.instance).or_default().add(task);
+        if task.desired == Desired::Running {
+            self.tallies.entry(task.key.cluster.clone()).or_default().add(task);
+        }
+    }
+
+    fn unindex(&mut self, task: &Task) {
+        if let Some(stopped_at) = stopped_at(task) {
+            self.stopped_tasks.remove(&(stopped_at, task.key.clone()));
+            return;
+        }
+        remove_or_drop(&mut self.instance_tasks, &task.instance, |tasks| {
+            tasks.remove(&task.key.id);
+            tasks.is_empty()
+        });
+        if let Some(service) = task.service() {
+            remove_or_drop(&mut self.service_tasks, &service, |tasks| {
+                tasks.remove(&task.key.id);
+                tasks.is_empty()
+            });
+        }
+        remove_or_drop(&mut self.usage, &task.instance, |usage| {
+            usage.remove(task);
+            *usage == Usage::default()
+        });
+        remove_or_drop(&mut self.tallies, &task.key.cluster, |tally| {
+            tally.remove(task);
+            *tally == Tally::default()
+        });
+    }
+}
+
+/// Changes an entry and drops it once it is empty, so that derived maps hold nothing of what is gone.
+fn remove_or_drop<K: Ord + Clone, V: Clone + Default>(
+    map: &mut OrdMap<K, V>,
+    key: &K,
+    change: impl FnOnce(&mut V) -> bool,
+) {
+    if map.get_mut(key).is_some_and(change) {
+        map.remove(key);
+    }
+}
+
+/// Set exactly when the task is STOPPED.
+fn stopped_at(task: &Task) -> Option<Timestamp> {
+    match task.known {
+        Known::Pending | Known::Running => None,
+        Known::Stopped => Some(task.times.stopped.unwrap_or(task.times.created)),
+    }
+}
+
+impl Usage {
+    fn add(&mut self, task: &Task) {
+        self.cpu += task.demand.cpu;
+        self.memory += task.demand.memory;
+        self.gpus += task.demand.gpus;
+        for port in task.host_ports() {
+            *self.ports.entry(port).or_default() += 1;
+        }
+        if let Some(count) = counted(task, &mut self.running, &mut self.pending) {
+            *count += 1;
+        }
+    }
+
+    fn remove(&mut self, task: &Task) {
+        self.cpu -= task.demand.cpu;
+        self.memory -= task.demand.memory;
+        self.gpus -= task.demand.gpus;
+        for port in task.host_ports() {
+            remove_or_drop(&mut self.ports, &port, |holders| {
+                *holders -= 1;
+                *holders == 0
+            });
+        }
+        if let Some(count) = counted(task, &mut self.running, &mut self.pending) {
+            *count -= 1;
+        }
+    }
+}
+
+impl Tally {
+    fn add(&mut self, task: &Task) {
+        if let Some(count) = counted(task, &mut self.running, &mut self.pending) {
+            *count += 1;
+        }
+    }
+
+    fn remove(&mut self, task: &Task) {
+        if let Some(count) = counted(task, &mut self.running, &mut self.pending) {
+            *count -= 1;
+        }
+    }
+}
+
+/// The counter that a task belongs to. One that is being stopped counts as neither, though it still holds resources.
+fn counted<'a>(task: &Task, running: &'a mut u32, pending: &'a mut u32) -> Option<&'a mut u32> {
+    match (task.desired, task.known) {
+        (Desired::Running, Known::Running) => Some(running),
+        (Desired::Running, Known::Pending) => Some(pending),
+        (Desired::Running, Known::Stopped) | (Desired::Stopped, _) => None,
+    }
+}
+
+fn request_stop(task: &mut Task, at: Timestamp, stop: &Stop) {
+    if task.desired == Desired::Stopped {
+        return;
+    }
+    task.desired = Desired::Stopped;
+    task.times.stopping = Some(at);
+    task.stop = Some(stop.clone());
+    task.version += 1;
+}
+
+fn take_report(task: &mut Task, report: &Report) {
+    for change in &report.containers {
+        if let Some(container) = task.containers.iter_mut().find(|container| container.name == change.name) {
+            take_container_report(container, change);
+        }
+    }
+    let times = &mut task.times;
+    times.pull_started = times.pull_started.or(report.pull_started);
+    times.pull_stopped = times.pull_stopped.or(report.pull_stopped);
+    times.execution_stopped = times.execution_stopped.or(report.execution_stopped);
+    match report.known {
+        Known::Pending => {}
+        Known::Running => times.started = times.started.or(Some(report.at)),
+        Known::Stopped => {
+            times.stopped = times.stopped.or(Some(report.at));
+            times.stopping = times.stopping.or(Some(report.at));
+            task.desired = Desired::Stopped;
+            task.stop = task.stop.take().or_else(|| report.stop.clone());
+        }
+    }
+    task.known = task.known.max(report.known);
+    // Whatever is reported was stored by the agent first.
+    task.acknowledged = true;
+    task.version += 1;
+}
+
+fn take_container_report(container: &mut Container, change: &ContainerReport) {
+    container.known = container.known.max(change.known.unwrap_or(container.known));
+    let ContainerReport { runtime_id, image_digest, exit_code, reason, network_bindings, .. } = change.clone();
+    container.runtime_id = runtime_id.or(container.runtime_id.take());
+    container.image_digest = image_digest.or(container.image_digest.take());
+    container.exit_code = exit_code.or(container.exit_code);
+    container.reason = reason.or(container.reason.take());
+    if let Some(bindings) = network_bindings {
+        container.network_bindings = bindings;
+    }
+}
+
+fn take_health(task: &mut Task, health: &[(Name, Health)]) {
+    for (name, health) in health {
+        if let Some(container) = task.containers.iter_mut().find(|container| container.name == *name) {
+            container.health = *health;
+        }
+    }
+    task.version += 1;
+}

@@ -1,0 +1,94 @@
+//! Container instances: what a host offers, and what its tasks hold of it.
+
+use std::collections::BTreeMap;
+
+use ecsr_api::{Timestamp, ecs};
+use imbl::OrdMap;
+use serde::{Deserialize, Serialize};
+
+use super::Tags;
+use crate::ids::InstanceKey;
+
+/// A host whose agent has registered with a cluster.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Instance {
+    pub key: InstanceKey,
+    pub status: InstanceStatus,
+    /// Whether the agent's ACS channel is open.
+    pub connected: bool,
+    /// The EC2 instance, or the `mi-` id of an external one, when the host said so.
+    pub ec2_instance_id: Option<String>,
+    pub resources: Resources,
+    /// Names with an optional value; capabilities are names only.
+    pub attributes: BTreeMap<String, Option<String>>,
+    pub version_info: ecs::VersionInfo,
+    pub tags: Tags,
+    pub registered_at: Timestamp,
+    /// When it was deregistered, from which its memory is kept for a while.
+    pub inactive_at: Option<Timestamp>,
+    /// Counts changes of the instance that ECS would announce; starts at 1.
+    pub version: i64,
+}
+
+impl Instance {
+    /// The value of an attribute that has one.
+    pub fn attribute(&self, name: &str) -> Option<&str> {
+        self.attributes.get(name)?.as_deref()
+    }
+
+    /// The availability zone, where the host has one; hosts outside of EC2 need not.
+    pub fn availability_zone(&self) -> Option<&str> {
+        self.attribute("ecs.availability-zone")
+    }
+}
+
+/// ACTIVE takes tasks, DRAINING gives them away, INACTIVE is gone but describable for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum InstanceStatus {
+    Active,
+    Draining,
+    Inactive,
+}
+
+impl InstanceStatus {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "ACTIVE",
+            Self::Draining => "DRAINING",
+            Self::Inactive => "INACTIVE",
+        }
+    }
+}
+
+/// What an instance registered: CPU units (1024 a core), memory in MiB, host ports that are not for tasks, GPUs.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Resources {
+    pub cpu: u32,
+    pub memory: u32,
+    pub reserved_ports_tcp: Vec<u16>,
+    pub reserved_ports_udp: Vec<u16>,
+    pub gpus: Vec<String>,
+}
+
+/// The protocol of a host port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Protocol {
+    Tcp,
+    Udp,
+}
+
+/// What the tasks of an instance hold of it. Derived from the tasks, kept by `State::apply`, proven by `check`.
+///
+/// A task holds its share until it is known to be STOPPED, whatever it was asked to do.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Usage {
+    pub cpu: u32,
+    pub memory: u32,
+    pub gpus: u32,
+    /// How many tasks hold a host port; a dynamic port counts from the report that names it.
+    pub ports: OrdMap<(Protocol, u16), u32>,
+    /// Tasks desired to run that are RUNNING.
+    pub running: u32,
+    /// Tasks desired to run that are PENDING.
+    pub pending: u32,
+}

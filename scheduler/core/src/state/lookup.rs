@@ -1,0 +1,69 @@
+//! Ways into the state that commands, planners and views share.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use super::{
+    Cluster, ClusterStatus, Definition, DefinitionStatus, Instance, Service, ServiceStatus, State, Task, Usage,
+};
+use crate::ids::{DefinitionId, InstanceId, InstanceKey, Name, ServiceKey, TaskId, TaskKey};
+
+impl State {
+    /// An ACTIVE cluster.
+    pub fn active_cluster(&self, name: &str) -> Option<&Arc<Cluster>> {
+        self.clusters.get(name).filter(|cluster| cluster.status == ClusterStatus::Active)
+    }
+
+    /// The latest ACTIVE revision of a family.
+    pub fn latest_definition(&self, family: &Name) -> Option<&Arc<Definition>> {
+        let revision = |revision| DefinitionId { family: family.clone(), revision };
+        let all = self.definitions.range(revision(0)..=revision(u32::MAX));
+        all.rev().map(|(_, definition)| definition).find(|definition| definition.status == DefinitionStatus::Active)
+    }
+
+    /// The instances of a cluster, in the order of their ids.
+    pub fn instances_of(&self, cluster: &Name) -> impl DoubleEndedIterator<Item = &Arc<Instance>> {
+        let key = |id| InstanceKey { cluster: cluster.clone(), id };
+        self.instances.range(key(InstanceId::FIRST)..=key(InstanceId::LAST)).map(|(_, instance)| instance)
+    }
+
+    /// All services of a cluster that are not INACTIVE, in the order of their names.
+    pub fn services_of(&self, cluster: &Name) -> impl Iterator<Item = &Arc<Service>> {
+        let first = ServiceKey { cluster: cluster.clone(), name: Name::from("") };
+        let rest = self.services.range(first..).map(|(_, service)| service);
+        rest.take_while(move |service| service.key.cluster == *cluster)
+            .filter(|service| service.status != ServiceStatus::Inactive)
+    }
+
+    /// The keys of all tasks that a cluster can have.
+    pub fn task_range(cluster: &Name) -> RangeInclusive<TaskKey> {
+        TaskKey { cluster: cluster.clone(), id: TaskId::FIRST }..=TaskKey { cluster: cluster.clone(), id: TaskId::LAST }
+    }
+
+    /// The tasks of a service that are not STOPPED.
+    pub fn live_tasks_of<'a>(&'a self, service: &'a ServiceKey) -> impl Iterator<Item = &'a Arc<Task>> {
+        let ids = self.service_tasks.get(service).into_iter().flatten();
+        ids.filter_map(|id| self.tasks.get(&TaskKey { cluster: service.cluster.clone(), id: *id }))
+    }
+
+    /// The tasks of an instance that are not STOPPED.
+    pub fn live_tasks_on<'a>(&'a self, instance: &'a InstanceKey) -> impl Iterator<Item = &'a Arc<Task>> {
+        let ids = self.instance_tasks.get(&instance.id).into_iter().flatten();
+        ids.filter_map(|id| self.tasks.get(&TaskKey { cluster: instance.cluster.clone(), id: *id }))
+    }
+
+    /// What an instance's tasks hold.
+    pub fn usage_of(&self, instance: InstanceId) -> Usage {
+        self.usage.get(&instance).cloned().unwrap_or_default()
+    }
+
+    /// The ARN of a revision.
+    pub fn definition_arn(&self, id: &DefinitionId) -> String {
+        self.home.task_definition_arn(&id.family, i32::try_from(id.revision).unwrap_or(i32::MAX))
+    }
+
+    /// The definition that a task or service runs. It is kept for as long as anything uses it.
+    pub fn definition(&self, id: &DefinitionId) -> &Arc<Definition> {
+        self.definitions.get(id).expect("a definition in use is never forgotten")
+    }
+}

@@ -1,0 +1,92 @@
+//! The whole cluster as one value.
+//!
+//! Persistent maps make a copy of the state cheap: the writer works on its own copy, readers keep the last durable one,
+//! and an append that fails is undone by dropping the copy. Indexes and counters are derived from the objects by
+//! `apply` alone; `check` computes them again from nothing and compares.
+
+mod apply;
+mod cluster;
+mod event;
+mod instance;
+mod lookup;
+mod service;
+mod snapshot;
+mod task;
+
+use std::sync::Arc;
+
+use ecsr_api::Timestamp;
+use ecsr_api::arn::Home;
+use imbl::{OrdMap, OrdSet, Vector};
+
+pub use self::cluster::{Cluster, ClusterStatus, Definition, DefinitionStatus, Family, Tags};
+pub use self::event::{ContainerReport, Event, Report, Token};
+pub use self::instance::{Instance, InstanceStatus, Protocol, Resources, Usage};
+pub use self::service::{
+    Bounds, CircuitBreaker, Deployment, PropagateTags, Rollout, Scheduling, Service, ServiceEvent, ServiceSpec,
+    ServiceStatus,
+};
+pub use self::snapshot::Snapshot;
+pub use self::task::{
+    Container, Desired, Health, Known, LaunchType, Origin, Stop, StopCode, Task, Times,
+};
+use crate::ids::{DefinitionId, InstanceId, InstanceKey, Name, ServiceKey, TaskId, TaskKey};
+
+/// Most events that a service keeps; ECS shows the newest hundred.
+pub const SERVICE_EVENTS_MAX: usize = 100;
+
+/// Everything the scheduler knows. Cloning is cheap.
+#[derive(Debug, Clone)]
+pub struct State {
+    /// Partition, region and account, which every ARN carries.
+    pub home: Arc<Home>,
+    pub clusters: OrdMap<Name, Arc<Cluster>>,
+    pub families: OrdMap<Name, Family>,
+    pub definitions: OrdMap<DefinitionId, Arc<Definition>>,
+    pub instances: OrdMap<InstanceKey, Arc<Instance>>,
+    pub services: OrdMap<ServiceKey, Arc<Service>>,
+    /// Newest last, at most [`SERVICE_EVENTS_MAX`].
+    pub service_events: OrdMap<ServiceKey, Vector<ServiceEvent>>,
+    pub tasks: OrdMap<TaskKey, Arc<Task>>,
+    pub tokens: OrdMap<(Name, Name), Arc<Token>>,
+
+    /// Derived: the tasks of an instance that are not STOPPED.
+    pub instance_tasks: OrdMap<InstanceId, OrdSet<TaskId>>,
+    /// Derived: the tasks of a service that are not STOPPED.
+    pub service_tasks: OrdMap<ServiceKey, OrdSet<TaskId>>,
+    /// Derived: STOPPED tasks, the longest stopped first.
+    pub stopped_tasks: OrdSet<(Timestamp, TaskKey)>,
+    /// Derived: what the tasks of an instance hold.
+    pub usage: OrdMap<InstanceId, Usage>,
+    /// Derived: counts by cluster.
+    pub tallies: OrdMap<Name, Tally>,
+}
+
+/// Tasks desired to run, by what is known of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tally {
+    pub running: u32,
+    pub pending: u32,
+}
+
+impl State {
+    /// A scheduler's state before anything happened.
+    pub fn new(home: Home) -> Self {
+        Self {
+            home: Arc::new(home),
+            clusters: OrdMap::new(),
+            families: OrdMap::new(),
+            definitions: OrdMap::new(),
+            instances: OrdMap::new(),
+            services: OrdMap::new(),
+            service_events: OrdMap::new(),
+            tasks: OrdMap::new(),
+            tokens: OrdMap::new(),
+            instance_tasks: OrdMap::new(),
+            service_tasks: OrdMap::new(),
+            stopped_tasks: OrdSet::new(),
+            usage: OrdMap::new(),
+            tallies: OrdMap::new(),
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Tasks: desired, known and reported state apart; what users see is computed from them in `view`.
+
+use std::sync::Arc;
+
+use ecsr_api::{Timestamp, ecs};
+use serde::{Deserialize, Serialize};
+
+use super::{Protocol, Tags};
+use crate::ids::{ContainerId, DefinitionId, DeploymentId, InstanceId, Name, ServiceKey, TaskKey};
+use crate::task_definition::Demand;
+
+/// One task: a task definition placed on an instance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Task {
+    pub key: TaskKey,
+    pub definition: DefinitionId,
+    pub instance: InstanceId,
+    pub origin: Origin,
+    /// `service:<name>`, `family:<family>`, or what the caller of RunTask gave.
+    pub group: Name,
+    /// The caller's text of a standalone task; a service's task shows its deployment instead.
+    pub started_by: Option<Name>,
+    /// What the task holds of its instance from placement to STOPPED.
+    pub demand: Arc<Demand>,
+    pub overrides: Arc<ecs::TaskOverride>,
+    pub launch_type: LaunchType,
+    pub availability_zone: Option<Name>,
+    pub enable_execute_command: bool,
+    pub desired: Desired,
+    pub known: Known,
+    /// Whether the agent has said that it stored the task; then it need not be sent again.
+    pub acknowledged: bool,
+    pub containers: Vec<Container>,
+    pub tags: Tags,
+    pub times: Times,
+    pub stop: Option<Stop>,
+    /// Counts changes that ECS would announce; starts at 1.
+    pub version: i64,
+}
+
+impl Task {
+    /// The service that the task belongs to.
+    pub fn service(&self) -> Option<ServiceKey> {
+        match &self.origin {
+            Origin::Standalone => None,
+            Origin::Service { name, .. } => {
+                Some(ServiceKey { cluster: self.key.cluster.clone(), name: name.clone() })
+            }
+        }
+    }
+
+    /// The deployment that started the task.
+    pub fn deployment(&self) -> Option<DeploymentId> {
+        match &self.origin {
+            Origin::Standalone => None,
+            Origin::Service { deployment, .. } => Some(*deployment),
+        }
+    }
+
+    /// Whether the task still holds resources: everything but STOPPED.
+    pub fn is_live(&self) -> bool {
+        self.known != Known::Stopped
+    }
+
+    /// Every host port that the task holds: the fixed ones from the start, the dynamic ones once they are reported.
+    pub fn host_ports(&self) -> std::collections::BTreeSet<(Protocol, u16)> {
+        let fixed_tcp = self.demand.ports_tcp.iter().map(|port| (Protocol::Tcp, *port));
+        let fixed_udp = self.demand.ports_udp.iter().map(|port| (Protocol::Udp, *port));
+        let bound = self.containers.iter().flat_map(|container| &container.network_bindings);
+        let dynamic = bound.filter_map(|binding| {
+            let port = u16::try_from(binding.host_port?).ok().filter(|port| *port != 0)?;
+            let udp = binding.protocol.as_deref() == Some("udp");
+            Some((if udp { Protocol::Udp } else { Protocol::Tcp }, port))
+        });
+        fixed_tcp.chain(fixed_udp).chain(dynamic).collect()
+    }
+}
+
+/// Who started the task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Origin {
+    /// RunTask or StartTask.
+    Standalone,
+    /// The service scheduler.
+    Service { name: Name, deployment: DeploymentId },
+}
+
+/// Where the task counts as launched. Amazon's own machines are not ours to offer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LaunchType {
+    Ec2,
+    External,
+}
+
+impl LaunchType {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ec2 => "EC2",
+            Self::External => "EXTERNAL",
+        }
+    }
+}
+
+/// What the task should be. STOPPED is for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Desired {
+    Running,
+    Stopped,
+}
+
+/// What the agent last reported. It only ever moves forward.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Known {
+    Pending,
+    Running,
+    Stopped,
+}
+
+impl Known {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "PENDING",
+            Self::Running => "RUNNING",
+            Self::Stopped => "STOPPED",
+        }
+    }
+}
+
+/// One container of a task, as reported.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Container {
+    pub name: Name,
+    pub id: ContainerId,
+    /// Whether the task ends with this container.
+    pub essential: bool,
+    pub known: Known,
+    pub runtime_id: Option<String>,
+    pub image_digest: Option<String>,
+    pub exit_code: Option<i32>,
+    pub reason: Option<String>,
+    pub network_bindings: Vec<ecs::NetworkBinding>,
+    pub health: Health,
+    /// Whether the container has a health check, so that its health matters.
+    pub health_checked: bool,
+}
+
+/// What the container's health check says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Health {
+    Unknown,
+    Healthy,
+    Unhealthy,
+}
+
+impl Health {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "UNKNOWN",
+            Self::Healthy => "HEALTHY",
+            Self::Unhealthy => "UNHEALTHY",
+        }
+    }
+}
+
+/// When things happened to a task; absent until they did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Times {
+    pub created: Timestamp,
+    pub pull_started: Option<Timestamp>,
+    pub pull_stopped: Option<Timestamp>,
+    pub started: Option<Timestamp>,
+    pub stopping: Option<Timestamp>,
+    pub execution_stopped: Option<Timestamp>,
+    pub stopped: Option<Timestamp>,
+}
+
+/// Why a task stops, in ECS's words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stop {
+    pub code: StopCode,
+    pub reason: String,
+}
+
+/// ECS's `stopCode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StopCode {
+    TaskFailedToStart,
+    EssentialContainerExited,
+    UserInitiated,
+    ServiceSchedulerInitiated,
+    TerminationNotice,
+}
+
+impl StopCode {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TaskFailedToStart => "TaskFailedToStart",
+            Self::EssentialContainerExited => "EssentialContainerExited",
+            Self::UserInitiated => "UserInitiated",
+            Self::ServiceSchedulerInitiated => "ServiceSchedulerInitiated",
+            Self::TerminationNotice => "TerminationNotice",
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! The agents' two channels: ACS, on which tasks reach an instance, and TCS, on which its health comes back.
+//!
+//! What a session sends is derived from the published state each time that changes, never from what happened: a
+//! session that starts late, or anew after a crash on either side, sends what is missing and nothing twice.
+
+mod acs;
+mod handshake;
+mod outbox;
+mod payload;
+mod sessions;
+mod telemetry;
+mod wire;
+
+pub(crate) use self::handshake::{open_acs, open_tcs};
+pub(crate) use self::sessions::Sessions;
+
+/// What agents are told as the endpoint of ACS; they append `/ws` and their parameters.
+pub(crate) const ACS_PATH: &str = "/acs";
+/// What agents are told as the endpoint of TCS.
+pub(crate) const TCS_PATH: &str = "/tcs";
+/// Where the ACS channel is opened.
+pub(crate) const ACS_ROUTE: &str = "/acs/ws";
+/// Where the TCS channel is opened.
+pub(crate) const TCS_ROUTE: &str = "/tcs/ws";

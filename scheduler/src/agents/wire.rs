@@ -1,0 +1,73 @@
+//! A channel's socket: text frames out within a time bound, and why a session ends.
+
+use std::time::Duration;
+
+use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
+
+/// How long a frame may take to be taken by the peer. Beyond it the connection is as good as dead.
+const SEND_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a peer may be silent. An agent answers each heartbeat, so this is several missed in a row.
+pub(super) const SILENCE_MAX: Duration = Duration::from_mins(2);
+
+/// Why a session ends.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum End {
+    #[error("the agent closed the connection")]
+    Closed,
+    #[error("the connection broke")]
+    Broken,
+    #[error("the agent was silent for {} s", SILENCE_MAX.as_secs())]
+    Silent,
+    #[error("the agent takes nothing any more")]
+    Stuck,
+    #[error("a newer connection of the same instance took over")]
+    Superseded,
+    #[error("the container instance is no longer registered")]
+    Deregistered,
+    #[error("a frame is not signed as it must be: {0}")]
+    NotAuthenticated(String),
+    #[error("the scheduler is stopping")]
+    Stopping,
+}
+
+impl End {
+    /// The close code that tells the peer. Agents come back at once after the normal ones.
+    fn code(&self) -> Option<u16> {
+        match self {
+            Self::Closed | Self::Broken | Self::Stuck => None,
+            Self::Silent | Self::Superseded | Self::Deregistered => Some(close_code::NORMAL),
+            Self::NotAuthenticated(_) => Some(close_code::POLICY),
+            Self::Stopping => Some(close_code::AWAY),
+        }
+    }
+}
+
+/// Sends one text frame.
+pub(super) async fn send(socket: &mut WebSocket, text: String) -> Result<(), End> {
+    match tokio::time::timeout(SEND_TIMEOUT, socket.send(Message::Text(text.into()))).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) => Err(End::Broken),
+        Err(_) => Err(End::Stuck),
+    }
+}
+
+/// The text of a received frame; `None` for frames that the protocol has no use for.
+pub(super) fn text(received: Option<Result<Message, axum::Error>>) -> Result<Option<String>, End> {
+    match received {
+        Some(Ok(Message::Text(text))) => Ok(Some(text.as_str().to_owned())),
+        // Pings are answered by the WebSocket layer, and the protocol has no binary frames.
+        Some(Ok(Message::Binary(_) | Message::Ping(_) | Message::Pong(_))) => Ok(None),
+        Some(Ok(Message::Close(_))) | None => Err(End::Closed),
+        Some(Err(_)) => Err(End::Broken),
+    }
+}
+
+/// Says goodbye where the peer still listens.
+pub(super) async fn close(mut socket: WebSocket, end: &End) {
+    if let Some(code) = end.code() {
+        let frame = CloseFrame { code, reason: end.to_string().into() };
+        // The peer may be gone; there is nothing to be done about it.
+        let _ = tokio::time::timeout(SEND_TIMEOUT, socket.send(Message::Close(Some(frame)))).await;
+    }
+}

@@ -1,0 +1,34 @@
+//! What every connection needs, held once.
+
+use std::net::SocketAddr;
+
+use tokio::sync::watch;
+
+use crate::agents::Sessions;
+use crate::auth::Authenticator;
+use crate::clock::Clock;
+use crate::driver::Driver;
+use crate::entropy::Entropy;
+
+/// The parts of a running scheduler that its connections share.
+#[derive(Debug)]
+pub(crate) struct App {
+    pub driver: Driver,
+    pub authenticator: Authenticator,
+    pub sessions: Sessions,
+    pub clock: Clock,
+    pub entropy: Entropy,
+    /// Base URL that agents are told to connect to, when it was configured.
+    pub advertise: Option<String>,
+    pub listen: SocketAddr,
+    /// Turns true when connections are to end.
+    pub stop: watch::Receiver<bool>,
+}
+
+impl App {
+    /// Resolves when connections are to end.
+    pub(crate) async fn stopped(&self) {
+        // A sender that is gone wants a stop just as one that says so.
+        let _ = self.stop.clone().wait_for(|stop| *stop).await;
+    }
+}

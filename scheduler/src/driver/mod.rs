@@ -1,0 +1,126 @@
+//! The way to the one writer of the state, and the state as everybody else sees it.
+//!
+//! Commands go through a bounded queue to the writer, which decides many of them into one durable append and answers
+//! only after that. What is durable is published as one immutable value: reads and agent sessions look at it without
+//! ever waiting for the writer or the disk.
+
+mod recovery;
+mod writer;
+
+use std::sync::Arc;
+
+use ecsr_core::command::{Command, Reply};
+use ecsr_core::{Refusal, State};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::clock::Clock;
+use crate::entropy::Entropy;
+use crate::journal::{self, Journal};
+
+pub use self::recovery::Error as RecoveryError;
+pub(crate) use self::recovery::{Recovered, recover};
+pub(crate) use self::writer::Stopped;
+
+/// Commands that wait for the writer. Beyond it callers wait for room: the number of their connections is bounded, so
+/// nothing piles up, and a burst of one request per connection fits.
+const QUEUE_COMMANDS_MAX: usize = 1024;
+
+/// Records after which a snapshot is taken. It bounds how much a start has to replay, to well under a second.
+pub(crate) const RECORDS_PER_SNAPSHOT: u64 = 10_000;
+
+/// Why a command was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The core said no.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The journal could not be written. Nothing changed, as far as anybody was told.
+    #[error("the journal could not be written")]
+    NotDurable,
+    /// The scheduler is stopping.
+    #[error("the scheduler is stopping")]
+    Stopping,
+}
+
+/// What a command did, and the durable state that holds it.
+#[derive(Debug, Clone)]
+pub(crate) struct Done {
+    pub state: Arc<State>,
+    pub reply: Reply,
+}
+
+type Answer = Result<Done, Failure>;
+
+/// One command on its way to the writer.
+#[derive(Debug)]
+struct Request {
+    command: Command,
+    /// Dropped by callers that do not care.
+    answer: oneshot::Sender<Answer>,
+}
+
+/// Where commands are sent and the published state is seen. Cloning is cheap.
+#[derive(Debug, Clone)]
+pub(crate) struct Driver {
+    queue: mpsc::Sender<Request>,
+    published: watch::Receiver<Arc<State>>,
+}
+
+/// What the writer needs from its surroundings.
+#[derive(Debug, Clone)]
+pub(crate) struct Surroundings {
+    pub clock: Clock,
+    pub entropy: Entropy,
+    /// ARN that the API shows as the creator of things.
+    pub caller: String,
+    /// [`RECORDS_PER_SNAPSHOT`], or fewer in tests.
+    pub records_per_snapshot: u64,
+}
+
+impl Driver {
+    /// Starts the writer on what was recovered. The handle ends when the writer does: after `stop` turned true and
+    /// the commands that were already queued are answered.
+    pub(crate) fn start(
+        recovered: Recovered,
+        journal: Box<dyn Journal>,
+        surroundings: Surroundings,
+        stop: watch::Receiver<bool>,
+    ) -> (Self, tokio::task::JoinHandle<Stopped>) {
+        let (queue, requests) = mpsc::channel(QUEUE_COMMANDS_MAX);
+        let (publisher, published) = watch::channel(recovered.state.clone());
+        let writer = writer::Writer::new(recovered, journal, surroundings, publisher);
+        (Self { queue, published }, tokio::spawn(writer.run(requests, stop)))
+    }
+
+    /// Has a command decided and made durable.
+    pub(crate) async fn execute(&self, command: Command) -> Answer {
+        let answer = self.submit(command).await?;
+        answer.await.unwrap_or(Err(Failure::Stopping))
+    }
+
+    /// Queues a command; the answer may be waited for or dropped.
+    pub(crate) async fn submit(&self, command: Command) -> Result<oneshot::Receiver<Answer>, Failure> {
+        let (answer, receiver) = oneshot::channel();
+        let sent = self.queue.send(Request { command, answer }).await;
+        sent.map(|()| receiver).map_err(|_| Failure::Stopping)
+    }
+
+    /// The newest durable state.
+    pub(crate) fn state(&self) -> Arc<State> {
+        self.published.borrow().clone()
+    }
+
+    /// The published states from here on.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Arc<State>> {
+        self.published.clone()
+    }
+}
+
+/// A journal error with all its causes in one line, for the log.
+fn explain(error: &journal::Error) -> String {
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,96 @@
+//! Accepting connections, each within bounds: how many, how long their headers may take and how large they may be.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+/// Most connections that make requests at one time; further ones wait in the kernel. A connection that became an
+/// agent's channel is counted by the agents' own bound instead.
+const CONNECTIONS_MAX: usize = 1024;
+
+/// How long a connection may take for a request's headers, the idle time before them included. Longer than SDKs keep
+/// an idle connection in their pools when they are busy, short enough that forgotten ones do not add up.
+const HEADERS_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// Most headers of a request: SDKs send about a dozen.
+const HEADERS_MAX: usize = 100;
+
+/// Most bytes of request line and headers: a presigned query with a session token fits well.
+const HEADERS_BYTES_MAX: usize = 64 * 1024;
+
+/// How long requests under way may take to end when the scheduler stops.
+const STOP_GRACE: Duration = Duration::from_secs(5);
+
+/// How long to wait when the system gives no connection, for want of file descriptors as a rule.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// Serves until `stop` turns true and the requests under way have ended.
+pub(crate) async fn serve(listener: TcpListener, router: Router, mut stop: watch::Receiver<bool>) {
+    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut connections = JoinSet::new();
+    loop {
+        let stream = tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => break,
+            // Ended connections are taken out here, so the set does not grow with the number that ever were.
+            Some(_) = connections.join_next() => continue,
+            stream = accept(&listener, &room) => stream,
+        };
+        if let Some((stream, permit)) = stream {
+            let (router, stop) = (router.clone(), stop.clone());
+            connections.spawn(async move {
+                serve_connection(stream, router, stop).await;
+                drop(permit);
+            });
+        }
+    }
+    drop(listener);
+    let ended = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(STOP_GRACE, ended).await.is_err() {
+        tracing::warn!("some requests did not end in time");
+    }
+}
+
+async fn accept(
+    listener: &TcpListener,
+    room: &Arc<Semaphore>,
+) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+    let permit = room.clone().acquire_owned().await.expect("the semaphore is never closed");
+    match listener.accept().await {
+        Ok((stream, _)) => Some((stream, permit)),
+        Err(error) => {
+            tracing::warn!(%error, "a connection could not be accepted");
+            tokio::time::sleep(ACCEPT_RETRY).await;
+            None
+        }
+    }
+}
+
+async fn serve_connection(stream: TcpStream, router: Router, mut stop: watch::Receiver<bool>) {
+    // Answers are small: waiting for more to send only delays them. A socket that refuses is about to fail anyway.
+    let _ = stream.set_nodelay(true);
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADERS_TIMEOUT)
+        .max_headers(HEADERS_MAX)
+        .max_buf_size(HEADERS_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .with_upgrades();
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        _ = stop.wait_for(|stop| *stop) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}
