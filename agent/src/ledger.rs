@@ -103,7 +103,7 @@ impl Ledger {
     }
 
     /// Changes the entries; the writer follows.
-    pub(crate) fn update(&self, change: impl FnOnce(&mut Entries)) -> Version {
+    pub(crate) fn update<T>(&self, change: impl FnOnce(&mut Entries) -> T) -> Version {
         let mut current = self.inner.current.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut current.1);
         current.0 += 1;

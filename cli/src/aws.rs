@@ -17,19 +17,13 @@ pub(crate) enum Target {
     /// The ecsr that `ecsr up` started on this machine.
     Local(Context),
     /// Whatever the AWS configuration of the environment leads to, with the given overrides.
-    Configured {
-        endpoint_url: Option<String>,
-        region: Option<String>,
-        profile: Option<String>,
-    },
+    Configured { endpoint_url: Option<String>, region: Option<String>, profile: Option<String> },
 }
 
 /// HTTP over rustls with ring and the host's certificates: no C library to link, nothing to embed.
 fn http_client() -> SharedHttpClient {
     use aws_smithy_http_client::{Builder, tls};
-    Builder::new()
-        .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
-        .build_https()
+    Builder::new().tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring)).build_https()
 }
 
 /// Loads the SDK configuration for `target`.
@@ -62,6 +56,8 @@ fn local_config(context: &Context) -> SdkConfig {
         .region(Region::new(context.region.clone()))
         .credentials_provider(SharedCredentialsProvider::new(keys))
         // A scheduler on this machine answers at once or is not there.
-        .retry_config(RetryConfig::standard().with_max_attempts(3).with_initial_backoff(Duration::from_millis(50)))
+        .retry_config(
+            RetryConfig::standard().with_max_attempts(3).with_initial_backoff(Duration::from_millis(50)),
+        )
         .build()
 }

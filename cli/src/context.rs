@@ -1,6 +1,6 @@
 //! The context file: how the verbs find the ecsr that `ecsr up` started on this machine, and with which key.
-//! It is derived data (the scheduler's own files are the truth), holds a secret, and therefore is written whole,
-//! by rename, readable by its owner alone. `ecsr down` removes it.
+//! It is derived data (the scheduler's own files are the truth), holds a secret, and therefore is written
+//! whole, by rename, readable by its owner alone. `ecsr down` removes it.
 
 use std::fs;
 use std::io::{self, Write as _};

@@ -8,7 +8,7 @@ use std::env;
 use bollard::Docker;
 use bollard::errors::Error;
 
-use crate::error::{Failure, Kind};
+use crate::error::{Failure, Kind, innermost};
 
 /// Where the engine listens unless `DOCKER_HOST` says otherwise.
 const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
@@ -53,9 +53,4 @@ pub(crate) fn failed(what: &str, error: &Error) -> Failure {
         }
         error => Failure::new(Kind::Failed, format!("{what}: {}", innermost(error))),
     }
-}
-
-fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
-    let chain = std::iter::successors(Some(error), |error| error.source());
-    chain.last().map_or_else(String::new, ToString::to_string)
 }

@@ -1,9 +1,9 @@
 //! Calls to ECS, as JSON in and JSON out.
 //!
 //! The SDK's types cannot be read from a file or printed, and know only the members of the day they were
-//! generated; so each call goes through the SDK's operation for signing, retries and errors, while an interceptor
-//! lays our members over the request body and keeps the answer's bytes. Members that this version has never
-//! heard of pass through unchanged, both ways.
+//! generated; so each call goes through the SDK's operation for signing, retries and errors, while an
+//! interceptor lays our members over the request body and keeps the answer's bytes. Members that this version
+//! has never heard of pass through unchanged, both ways.
 
 use std::error::Error as StdError;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,11 +15,11 @@ use aws_sdk_ecs::config::interceptors::{
     AfterDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextMut,
 };
 use aws_sdk_ecs::config::{ConfigBag, Intercept, RuntimeComponents};
-use aws_sdk_ecs::error::{BoxError, DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_ecs::error::{BoxError, ProvideErrorMetadata, SdkError};
 use aws_smithy_types::body::SdkBody;
 use serde_json::{Map, Value};
 
-use crate::error::{Failure, Kind};
+use crate::error::{Failure, Kind, causes, in_full, innermost};
 
 /// Why a call gave no answer.
 #[derive(Debug, thiserror::Error)]
@@ -150,8 +150,8 @@ fn call_error<E>(operation: &'static str, error: SdkError<E, HttpResponse>) -> C
 where
     E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
 {
-    if let Some(credentials) = find_credentials_error(&error) {
-        return CallError::Credentials(DisplayErrorContext(credentials).to_string());
+    if let Some(missing) = causes(&error).find_map(|cause| cause.downcast_ref::<CredentialsError>()) {
+        return CallError::Credentials(in_full(missing));
     }
     let detail = innermost(&error);
     match error {
@@ -170,15 +170,6 @@ where
         }
         _ => CallError::Protocol { operation, detail },
     }
-}
-
-fn find_credentials_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a CredentialsError> {
-    std::iter::successors(Some(error), |error| error.source()).find_map(|error| error.downcast_ref())
-}
-
-/// The cause at the bottom, which is the one that names the matter: `Connection refused (os error 111)`.
-fn innermost(error: &(dyn StdError + 'static)) -> String {
-    std::iter::successors(Some(error), |error| error.source()).last().map_or_else(String::new, ToString::to_string)
 }
 
 impl CallError {
@@ -221,7 +212,8 @@ fn refusal_kind(code: &str, message: &str) -> Kind {
     ];
     if DENIED.contains(&code) {
         Kind::Denied
-    } else if code.ends_with("NotFoundException") || UNKNOWN_NAME.iter().any(|text| message.starts_with(text)) {
+    } else if code.ends_with("NotFoundException") || UNKNOWN_NAME.iter().any(|text| message.starts_with(text))
+    {
         Kind::NotFound
     } else {
         Kind::Failed
@@ -230,12 +222,16 @@ fn refusal_kind(code: &str, message: &str) -> Kind {
 
 fn refusal_hint(code: &str, message: &str) -> Option<&'static str> {
     match code {
-        "ClusterNotFoundException" => Some("`ecsr cluster list` shows the clusters; --cluster or ECS_CLUSTER chooses one"),
+        "ClusterNotFoundException" => {
+            Some("`ecsr cluster list` shows the clusters; --cluster or ECS_CLUSTER chooses one")
+        }
         "ServiceNotFoundException" => Some("`ecsr service list` shows the services of the cluster"),
         "UnrecognizedClientException" => {
             Some("the endpoint does not know this access key; `eval \"$(ecsr env)\"` sets the local one's")
         }
-        "InvalidSignatureException" => Some("check the secret access key, the region and this machine's clock"),
+        "InvalidSignatureException" => {
+            Some("check the secret access key, the region and this machine's clock")
+        }
         _ if message.contains("No Container Instances were found") => {
             Some("`ecsr instance list` shows the instances; `ecsr up` makes this machine one")
         }
@@ -255,7 +251,7 @@ impl From<CallError> for Failure {
                 Some("set AWS_PROFILE or AWS_ACCESS_KEY_ID, or start a local ecsr with `ecsr up --detach`")
             }
             CallError::Unreachable(_) => {
-                Some("is it running? `ecsr up --detach` starts a local one; --endpoint-url and --aws choose another")
+                Some("`ecsr up --detach` starts a local one; --endpoint-url and --aws choose another")
             }
             CallError::Protocol { .. } => None,
         };

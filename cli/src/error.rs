@@ -1,6 +1,6 @@
-//! What can go wrong, as a user meets it: a kind that becomes the exit code, one line that says what failed, and
-//! a hint that says what to do about it. Verbs pass `anyhow::Error` upwards; whatever knows better wraps a
-//! [`Failure`] into it, and everything else counts as a plain failure. The exit codes are a contract with
+//! What can go wrong, as a user meets it: a kind that becomes the exit code, one line that says what failed,
+//! and a hint that says what to do about it. Verbs pass `anyhow::Error` upwards; whatever knows better wraps
+//! a [`Failure`] into it, and everything else counts as a plain failure. The exit codes are a contract with
 //! scripts: they are listed in `ecsr --help` and do not change meaning.
 
 use std::error::Error as StdError;
@@ -119,6 +119,31 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
         }
     }
     ExitCode::from(kind.exit_code())
+}
+
+/// An error and its causes, outermost first.
+pub(crate) fn causes<'a>(
+    error: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    let mut next = Some(error);
+    std::iter::from_fn(move || {
+        let cause = next?;
+        next = cause.source();
+        Some(cause)
+    })
+}
+
+/// The cause at the bottom, which is the one that names the matter: `Connection refused (os error 111)`.
+pub(crate) fn innermost(error: &(dyn StdError + 'static)) -> String {
+    causes(error).last().map_or_else(String::new, ToString::to_string)
+}
+
+/// An error with all its causes on one line.
+pub(crate) fn in_full(error: &(dyn StdError + 'static)) -> String {
+    let mut texts: Vec<String> = causes(error).map(ToString::to_string).collect();
+    // A transparent error says what its source says.
+    texts.dedup();
+    texts.join(": ")
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -1,5 +1,6 @@
-//! The flags that every verb takes, as plain data. What they mean together (which ECS is spoken to, as whom) is
-//! decided once, in [`crate::session`]; the data directory is resolved here because it depends on nothing else.
+//! The flags that every verb takes, as plain data. What they mean together (which ECS is spoken to, as whom)
+//! is decided once, in [`crate::session`]; the data directory is resolved here because it depends on nothing
+//! else.
 
 use std::env;
 use std::path::PathBuf;
@@ -48,7 +49,8 @@ impl Globals {
             Some(dir) => dir.clone(),
             None => default_data_dir(rustix::process::geteuid().is_root(), |name| env::var(name).ok())?,
         };
-        std::path::absolute(&chosen).map_err(|error| usage(format!("--data-dir {}: {error}", chosen.display())))
+        std::path::absolute(&chosen)
+            .map_err(|error| usage(format!("--data-dir {}: {error}", chosen.display())))
     }
 }
 

@@ -1,6 +1,6 @@
-//! What users hand in besides flags: JSON or YAML files of ECS requests, and `key=value` pairs. Files become the
-//! JSON of the wire; a member that the operation does not have is refused here by its name, because ECS would
-//! ignore it without a word.
+//! What users hand in besides flags: JSON or YAML files of ECS requests, and `key=value` pairs. Files become
+//! the JSON of the wire; a member that the operation does not have is refused here by its name, because ECS
+//! would ignore it without a word.
 
 use std::fs;
 use std::io::Read as _;
@@ -14,7 +14,8 @@ use crate::error::{Failure, usage};
 /// Bytes of a file that are read at most: ECS takes no request near this size, so more is not a request.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
-/// Reads a JSON or YAML object from `path`; `-` is stdin, and a `file://` prefix is taken as the AWS CLI does.
+/// Reads a JSON or YAML object from `path`; `-` is stdin, and a `file://` prefix is taken as the AWS CLI
+/// does.
 pub(crate) fn read_object(path: &str) -> Result<Map<String, Value>, Failure> {
     let shown = if path == "-" { "stdin" } else { path };
     let text = read(path).map_err(|error| usage(format!("cannot read {shown}: {error}")))?;
@@ -51,11 +52,13 @@ fn parse_object(text: &str) -> Result<Map<String, Value>, String> {
     }
 }
 
-/// Refuses members that the request type `T` does not have, at any depth, by their paths; and values of another
-/// type than the member's.
+/// Refuses members that the request type `T` does not have, at any depth, by their paths; and values of
+/// another type than the member's.
 ///
 /// The types read leniently, as the wire must be read: what they do not know is gone after a round trip.
-pub(crate) fn refuse_unknown<T: DeserializeOwned + Serialize>(members: &Map<String, Value>) -> Result<(), Failure> {
+pub(crate) fn refuse_unknown<T: DeserializeOwned + Serialize>(
+    members: &Map<String, Value>,
+) -> Result<(), Failure> {
     let given = Value::Object(members.clone());
     let understood: T =
         serde_json::from_value(given.clone()).map_err(|error| usage(format!("wrong type: {error}")))?;
@@ -135,7 +138,10 @@ mod tests {
             }
         }
         check(r#"{"family": "web"}"#, Ok(json!({"family": "web"})));
-        check("family: web\ncontainerDefinitions:\n- name: web\n", Ok(json!({"family": "web", "containerDefinitions": [{"name": "web"}]})));
+        check(
+            "family: web\ncontainerDefinitions:\n- name: web\n",
+            Ok(json!({"family": "web", "containerDefinitions": [{"name": "web"}]})),
+        );
         check(r#"{"family": }"#, Err("not valid JSON"));
         check("family: [", Err("not valid YAML"));
         check("[1]", Err("object at its top level"));
@@ -156,7 +162,10 @@ mod tests {
         }
         check(json!({"family": "web", "containerDefinitions": [{"name": "web", "memory": 64}]}), Ok(()));
         check(json!({"family": "web", "cpu": null, "containerDefinitions": []}), Ok(()));
-        check(json!({"family": "web", "container_definitions": []}), Err("unknown member container_definitions"));
+        check(
+            json!({"family": "web", "container_definitions": []}),
+            Err("unknown member container_definitions"),
+        );
         check(
             json!({"family": "web", "containerDefinitions": [{"name": "a"}, {"comand": []}]}),
             Err("unknown member containerDefinitions[1].comand"),

@@ -1,6 +1,6 @@
-//! One scheduler per data directory. A scheduler holds a lock on a file there and writes into it who it is; the
-//! kernel lets go of the lock when the process ends, however it ends, so a stale process id is never believed and
-//! a signal never reaches a stranger.
+//! One scheduler per data directory. A scheduler holds a lock on a file there and writes into it who it is;
+//! the kernel lets go of the lock when the process ends, however it ends, so a stale process id is never
+//! believed and a signal never reaches a stranger.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -40,8 +40,11 @@ impl Lock {
     /// Takes the lock of `data_dir`, which is made, readable by its owner alone, when it does not exist.
     pub(crate) fn acquire(data_dir: &Path) -> Result<Self, Failure> {
         let unusable = |error: io::Error| {
-            Failure::new(Kind::Failed, format!("cannot use the data directory {}: {error}", data_dir.display()))
-                .hint("give another one with --data-dir")
+            Failure::new(
+                Kind::Failed,
+                format!("cannot use the data directory {}: {error}", data_dir.display()),
+            )
+            .hint("give another one with --data-dir")
         };
         DirBuilder::new().recursive(true).mode(0o700).create(data_dir).map_err(unusable)?;
         let file = open(data_dir).map_err(unusable)?;
@@ -79,7 +82,13 @@ impl Lock {
 }
 
 fn open(data_dir: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(data_dir.join(FILE))
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(data_dir.join(FILE))
 }
 
 fn already(data_dir: &Path, running: &Running) -> Failure {
@@ -112,7 +121,10 @@ pub(crate) fn find(data_dir: &Path) -> Result<Option<Running>, Failure> {
         }
         std::thread::sleep(LOOK_EVERY);
     }
-    Err(Failure::new(Kind::Failed, format!("{} is locked, but not by a scheduler", data_dir.join(FILE).display())))
+    Err(Failure::new(
+        Kind::Failed,
+        format!("{} is locked, but not by a scheduler", data_dir.join(FILE).display()),
+    ))
 }
 
 /// Asks `running` to end and waits until it has let go of `data_dir`.
@@ -130,7 +142,9 @@ pub(crate) async fn stop(data_dir: &Path, running: &Running) -> Result<(), Failu
     while find(data_dir)?.is_some_and(|now| now.pid == running.pid) {
         if waited >= STOP_MAX {
             let message = format!("the scheduler (process {}) does not end", running.pid);
-            return Err(Failure::new(Kind::Failed, message).hint(format!("`kill -9 {}` loses nothing", running.pid)));
+            return Err(
+                Failure::new(Kind::Failed, message).hint(format!("`kill -9 {}` loses nothing", running.pid))
+            );
         }
         tokio::time::sleep(LOOK_EVERY).await;
         waited += LOOK_EVERY;

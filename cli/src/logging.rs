@@ -53,7 +53,9 @@ mod tests {
 
     #[test]
     fn amazons_levels_are_understood() {
-        for (given, meant) in [("crit", "error"), ("none", "off"), ("debug", "debug"), ("ecsr=warn", "ecsr=warn")] {
+        for (given, meant) in
+            [("crit", "error"), ("none", "off"), ("debug", "debug"), ("ecsr=warn", "ecsr=warn")]
+        {
             assert_eq!(amazons_level(given), meant);
         }
     }

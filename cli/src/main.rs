@@ -1,7 +1,8 @@
 //! The `ecsr` command: the scheduler, the agent, and a client of ECS, in one binary.
 //!
-//! This file only parses, picks a runtime of the right size and turns the outcome into an exit code; each verb
-//! is a file of its own in `verb`. Parsing gives plain data, and nothing is connected to before it has succeeded.
+//! This file only parses, picks a runtime of the right size and turns the outcome into an exit code; each
+//! verb is a file of its own in `verb`. Parsing gives plain data, and nothing is connected to before it has
+//! succeeded.
 
 mod aws;
 mod context;
@@ -42,7 +43,6 @@ struct Cli {
 }
 
 const TOP_HELP: &str = error::EXIT_CODES;
-
 
 #[derive(Debug, Subcommand)]
 enum Verb {

@@ -1,6 +1,7 @@
-//! What verbs print. Results go to stdout, in the format that the user chose; remarks and progress go to stderr,
-//! so that a pipe carries results alone. JSON and YAML are ECS's own answer with one change: timestamps are ISO
-//! 8601 rather than seconds, as the AWS CLI prints them. Nothing here panics when a reader goes away.
+//! What verbs print. Results go to stdout, in the format that the user chose; remarks and progress go to
+//! stderr, so that a pipe carries results alone. JSON and YAML are ECS's own answer with one change:
+//! timestamps are ISO 8601 rather than seconds, as the AWS CLI prints them. Nothing here panics when a reader
+//! goes away.
 
 pub(crate) mod table;
 pub(crate) mod text;
@@ -38,7 +39,11 @@ pub(crate) fn note(text: &str) {
 }
 
 /// Prints `value` as `format` says; `human` makes the table or page when that is the format.
-pub(crate) fn show(format: Format, value: &Value, human: impl FnOnce(&Value) -> String) -> anyhow::Result<()> {
+pub(crate) fn show(
+    format: Format,
+    value: &Value,
+    human: impl FnOnce(&Value) -> String,
+) -> anyhow::Result<()> {
     let text = match format {
         Format::Table => human(value),
         Format::Json => serde_json::to_string_pretty(&time::with_iso_times(value))?,

@@ -1,5 +1,5 @@
-//! Names that users give: a name, an ARN, or the first digits of an id. An ARN says its cluster itself, so that
-//! a pasted ARN works without `--cluster`; a short id is looked up among what the cluster has.
+//! Names that users give: a name, an ARN, or the first digits of an id. An ARN says its cluster itself, so
+//! that a pasted ARN works without `--cluster`; a short id is looked up among what the cluster has.
 
 use serde_json::{Value, json};
 
@@ -65,7 +65,8 @@ pub(crate) async fn instance(session: &Session, given: &str) -> Result<Located, 
 }
 
 fn is_short_id(given: &str) -> bool {
-    (PREFIX_DIGITS_MIN..ID_DIGITS).contains(&given.len()) && given.bytes().all(|byte| byte.is_ascii_hexdigit())
+    (PREFIX_DIGITS_MIN..ID_DIGITS).contains(&given.len())
+        && given.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// The one ARN among `arns` whose id starts with `digits`.
@@ -109,7 +110,8 @@ mod tests {
 
     #[test]
     fn short_ids_are_expanded_when_they_mean_one_thing() {
-        let arns = [json!("arn:aws:ecs:r:a:task/c/0123456789aa"), json!("arn:aws:ecs:r:a:task/c/0123456fffff")];
+        let arns =
+            [json!("arn:aws:ecs:r:a:task/c/0123456789aa"), json!("arn:aws:ecs:r:a:task/c/0123456fffff")];
         assert_eq!(expand("task", "01234567", &arns).unwrap(), "arn:aws:ecs:r:a:task/c/0123456789aa");
         assert_eq!(expand("task", "0123456", &arns).unwrap_err().kind(), Kind::Usage);
         assert_eq!(expand("task", "ffffff", &arns).unwrap_err().kind(), Kind::NotFound);

@@ -1,8 +1,9 @@
 //! One verb's conversation with one ECS: which endpoint, as whom, on which cluster, and the three shapes that
 //! calls have (one answer, a paged list, a description of many in chunks).
 //!
-//! Which ECS: what is asked for on the command line or in `AWS_ENDPOINT_URL_ECS`; else the ecsr that `ecsr up`
-//! started on this machine; else whatever the AWS configuration leads to. The rule is one function, [`target`].
+//! Which ECS: what is asked for on the command line or in `AWS_ENDPOINT_URL_ECS`; else the ecsr that `ecsr
+//! up` started on this machine; else whatever the AWS configuration leads to. The rule is one function,
+//! [`target`].
 
 use std::env;
 use std::time::Duration;
@@ -21,8 +22,8 @@ use crate::output::text::{last_part, list, text};
 /// The cluster that ECS itself assumes when none is named.
 pub(crate) const DEFAULT_CLUSTER: &str = "default";
 
-/// Pages of one list that are followed before giving up: 10,000 clusters, the largest quota of ECS that a verb
-/// lists whole, in the smallest page, 10.
+/// Pages of one list that are followed before giving up: 10,000 clusters, the largest quota of ECS that a
+/// verb lists whole, in the smallest page, 10.
 const PAGES_MAX: usize = 1000;
 
 /// An ECS to speak to, and the cluster to work on.
@@ -70,8 +71,13 @@ pub(crate) const SERVICES: Describe = Describe {
     noun: "service",
 };
 /// `DescribeTasks`, at most 100 at once.
-pub(crate) const TASKS: Describe =
-    Describe { operation: Operation::DescribeTasks, names: "tasks", chunk: 100, answer: "tasks", noun: "task" };
+pub(crate) const TASKS: Describe = Describe {
+    operation: Operation::DescribeTasks,
+    names: "tasks",
+    chunk: 100,
+    answer: "tasks",
+    noun: "task",
+};
 /// `DescribeContainerInstances`, at most 100 at once.
 pub(crate) const INSTANCES: Describe = Describe {
     operation: Operation::DescribeContainerInstances,
@@ -84,14 +90,9 @@ pub(crate) const INSTANCES: Describe = Describe {
 impl Session {
     /// Decides which ECS is meant and makes a client for it. Nothing is sent yet.
     pub(crate) async fn open(globals: &Globals) -> Result<Self, Failure> {
-        let context = match (asks_for_another(globals), globals.data_dir()) {
-            (true, _) => None,
-            (false, Ok(dir)) => Context::load(&dir)?,
-            // Without a home there is no local ecsr either; the AWS configuration may still lead somewhere.
-            (false, Err(error)) if globals.data_dir.is_some() => return Err(error),
-            (false, Err(_)) => None,
-        };
-        let cluster = globals.cluster.clone().or_else(|| context.as_ref().map(|context| context.cluster.clone()));
+        let context = if asks_for_another(globals) { None } else { local_context(globals)? };
+        let cluster =
+            globals.cluster.clone().or_else(|| context.as_ref().map(|context| context.cluster.clone()));
         let session = Self::to(target(globals, context), globals.output).await?;
         Ok(Self { cluster: cluster.unwrap_or_else(|| DEFAULT_CLUSTER.to_owned()), ..session })
     }
@@ -179,7 +180,12 @@ impl Session {
     }
 
     /// Describes one thing of `cluster`; a failure of kind not-found when ECS does not have it.
-    pub(crate) async fn describe_one(&self, what: Describe, cluster: &str, name: &str) -> Result<Value, Failure> {
+    pub(crate) async fn describe_one(
+        &self,
+        what: Describe,
+        cluster: &str,
+        name: &str,
+    ) -> Result<Value, Failure> {
         let answer = self.describe(what, cluster, &[json!(name)]).await?;
         match list(&answer, what.answer) {
             [one, ..] => Ok(one.clone()),
@@ -219,6 +225,16 @@ fn missing(what: Describe, cluster: &str, failure: &Value) -> Failure {
     match text(failure, "reason").as_str() {
         "MISSING" => not_found(format!("no {} {}{place}", what.noun, last_part(&name))),
         reason => Failure::new(Kind::Failed, format!("{} {}: {reason}", what.noun, last_part(&name))),
+    }
+}
+
+/// The context of the local ecsr, if there is one.
+fn local_context(globals: &Globals) -> Result<Option<Context>, Failure> {
+    match globals.data_dir() {
+        Ok(dir) => Context::load(&dir),
+        // Without a home there is no local ecsr either; the AWS configuration may still lead somewhere.
+        Err(_) if globals.data_dir.is_none() => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

@@ -2,8 +2,8 @@
 
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Resolves at the first SIGTERM, SIGINT (Ctrl-C) or SIGHUP. From the first poll on these signals no longer end
-/// the process by themselves.
+/// Resolves at the first SIGTERM, SIGINT (Ctrl-C) or SIGHUP. From the first poll on these signals no longer
+/// end the process by themselves.
 pub(crate) async fn end_wanted() {
     let listen = |kind| signal(kind).expect("signal handlers can be installed in a running runtime");
     let (mut terminate, mut interrupt, mut hangup) =

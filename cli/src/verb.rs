@@ -1,5 +1,5 @@
-//! The verbs: one file each, with its flags as plain data (`Args`) and one function that runs it. The doc comments
-//! on the flags are the help text.
+//! The verbs: one file each, with its flags as plain data (`Args`) and one function that runs it. The doc
+//! comments on the flags are the help text.
 
 pub(crate) mod agent;
 pub(crate) mod cluster;

@@ -11,14 +11,15 @@ use serde_json::{Value, json};
 
 use crate::ecs::{CallError, Operation};
 use crate::error::{Failure, Kind, not_found};
-use crate::output::text::{age, last_part, list, text};
+use crate::output::text::{last_part, list, text};
 use crate::output::time::short;
 use crate::refs::Located;
 use crate::session::{Pace, SERVICES, Session, TASKS};
 use decide::{Deaths, Elapsed, Goal, Verdict, View, decide};
 use progress::Progress;
 
-/// How long the endpoint may be away in one piece: a restart takes a second, a longer absence is worth an error.
+/// How long the endpoint may be away in one piece: a restart takes a second, a longer absence is worth an
+/// error.
 const AWAY_MAX: Duration = Duration::from_secs(30);
 
 /// How often stopped tasks are looked at, to tell a slow start from one that keeps failing.
@@ -154,7 +155,8 @@ impl<'a> Watch<'a> {
     fn note(&mut self, answer: &Value) -> bool {
         let service = &answer["services"][0];
         let view = View::read(service);
-        let fresh = list(service, "events").iter().filter(|event| !self.baseline.events.contains(&text(event, "id")));
+        let fresh =
+            list(service, "events").iter().filter(|event| !self.baseline.events.contains(&text(event, "id")));
         for event in fresh.collect::<Vec<_>>().into_iter().rev() {
             self.progress.event(&format!("  {}", in_brief(&text(event, "message"))));
         }
@@ -198,7 +200,8 @@ impl<'a> Watch<'a> {
 
     fn is_our_death(&self, task: &Value) -> bool {
         let ours = self.goal.deployment.as_ref().is_none_or(|id| text(task, "startedBy") == *id);
-        let by_itself = ["EssentialContainerExited", "TaskFailedToStart"].contains(&text(task, "stopCode").as_str());
+        let by_itself =
+            ["EssentialContainerExited", "TaskFailedToStart"].contains(&text(task, "stopCode").as_str());
         ours && by_itself && !self.baseline.stopped.contains(&text(task, "taskArn"))
     }
 
@@ -251,7 +254,10 @@ fn state_line(name: &str, view: &View) -> String {
 
 /// A service event without the service's name, which the reader knows, and without its list of task ids.
 fn in_brief(message: &str) -> &str {
-    let text = message.strip_prefix("(service ").and_then(|rest| rest.split_once(") ")).map_or(message, |(_, rest)| rest);
+    let text = message
+        .strip_prefix("(service ")
+        .and_then(|rest| rest.split_once(") "))
+        .map_or(message, |(_, rest)| rest);
     text.split_once(": (task ").map_or(text, |(brief, _)| brief)
 }
 
@@ -261,8 +267,7 @@ pub(crate) fn why_stopped(task: &Value) -> String {
         let reason = text(container, "reason");
         let name = text(container, "name");
         match (reason.as_str(), container["exitCode"].as_i64()) {
-            ("", None) => None,
-            ("", Some(0)) => None,
+            ("", None | Some(0)) => None,
             ("", Some(code)) => Some(format!("container {name} exited with code {code}")),
             (reason, None) => Some(format!("container {name}: {reason}")),
             (reason, Some(code)) => Some(format!("container {name} exited with code {code}: {reason}")),
@@ -292,7 +297,11 @@ fn event_ids(service: &Value) -> BTreeSet<String> {
 }
 
 /// Waits until `service` is gone: INACTIVE, or not known any more.
-pub(crate) async fn service_gone(session: &Session, service: &Located, timeout: Duration) -> Result<(), Failure> {
+pub(crate) async fn service_gone(
+    session: &Session,
+    service: &Located,
+    timeout: Duration,
+) -> Result<(), Failure> {
     let began = Instant::now();
     let name = last_part(&service.name);
     let mut progress = Progress::start();
@@ -304,7 +313,11 @@ pub(crate) async fn service_gone(session: &Session, service: &Located, timeout: 
             if found.is_null() || text(found, "status") == "INACTIVE" {
                 return Ok(());
             }
-            progress.state(&format!("{name}  {}, {} still running", text(found, "status"), text(found, "runningCount")));
+            progress.state(&format!(
+                "{name}  {}, {} still running",
+                text(found, "status"),
+                text(found, "runningCount")
+            ));
             if began.elapsed() >= timeout {
                 let message = format!("service {name} is {} after {}", text(found, "status"), short(timeout));
                 return Err(Failure::new(Kind::NotStable, message));
@@ -314,21 +327,11 @@ pub(crate) async fn service_gone(session: &Session, service: &Located, timeout: 
     }
 }
 
-/// The moment of a task's life that is waited for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Until {
-    /// All tasks are RUNNING, or one has stopped already.
-    Running,
-    /// All tasks are STOPPED.
-    Stopped,
-}
-
-/// Waits for `tasks` (ARNs, as many as one `RunTask` starts) of `cluster`; answers their last descriptions.
-pub(crate) async fn tasks(
+/// Waits until `tasks` (ARNs, as many as one `RunTask` starts) of `cluster` are STOPPED; answers them.
+pub(crate) async fn tasks_stopped(
     session: &Session,
     cluster: &str,
     tasks: &[Value],
-    until: Until,
     timeout: Duration,
 ) -> Result<Vec<Value>, Failure> {
     let began = Instant::now();
@@ -339,7 +342,7 @@ pub(crate) async fn tasks(
         if let Some(answer) = ticker.tolerate(session.try_call(Operation::DescribeTasks, request).await)? {
             let found = list(&answer, "tasks");
             progress.state(&task_line(found));
-            if arrived(found, until) {
+            if found.iter().all(|task| text(task, "lastStatus") == "STOPPED") {
                 return Ok(found.to_vec());
             }
             if began.elapsed() >= timeout {
@@ -351,20 +354,10 @@ pub(crate) async fn tasks(
     }
 }
 
-fn arrived(tasks: &[Value], until: Until) -> bool {
-    let all = |status: &str| tasks.iter().all(|task| text(task, "lastStatus") == status);
-    let any_stopped = || tasks.iter().any(|task| text(task, "lastStatus") == "STOPPED");
-    match until {
-        Until::Running => all("RUNNING") || any_stopped(),
-        Until::Stopped => all("STOPPED"),
-    }
-}
-
-/// `1 PENDING, 2 RUNNING` of some tasks; with the age for a single one.
+/// `1 PENDING, 2 RUNNING` of some tasks; by its id if there is but one.
 fn task_line(tasks: &[Value]) -> String {
     if let [task] = tasks {
-        let id = last_part(&text(task, "taskArn")).to_owned();
-        return format!("task {id} {} {}", text(task, "lastStatus"), age(task, "createdAt"));
+        return format!("task {} {}", last_part(&text(task, "taskArn")), text(task, "lastStatus"));
     }
     let statuses: BTreeSet<String> = tasks.iter().map(|task| text(task, "lastStatus")).collect();
     let counted = statuses.iter().map(|status| {
@@ -390,33 +383,27 @@ mod tests {
 
     #[test]
     fn a_stopped_task_says_why() {
-        fn check(task: Value, expected: &str) {
-            assert_eq!(why_stopped(&task), expected);
+        fn check(task: &Value, expected: &str) {
+            assert_eq!(why_stopped(task), expected);
         }
         check(
-            json!({"stoppedReason": "Essential container in task exited", "containers": [
+            &json!({"stoppedReason": "Essential container in task exited", "containers": [
                 {"name": "side", "exitCode": 0}, {"name": "web", "exitCode": 7}]}),
             "Essential container in task exited (container web exited with code 7)",
         );
         check(
-            json!({"stoppedReason": "Task failed to start", "containers": [
+            &json!({"stoppedReason": "Task failed to start", "containers": [
                 {"name": "web", "reason": "CannotPullContainerError: no such image"}]}),
             "Task failed to start (container web: CannotPullContainerError: no such image)",
         );
-        check(json!({"stoppedReason": "by hand", "containers": []}), "by hand");
-        check(json!({}), "no reason given");
+        check(&json!({"stoppedReason": "by hand", "containers": []}), "by hand");
+        check(&json!({}), "no reason given");
     }
 
     #[test]
-    fn tasks_arrive_together_but_one_end_is_enough_to_know() {
-        let tasks = |statuses: &[&str]| -> Vec<Value> {
-            statuses.iter().map(|status| json!({"lastStatus": status})).collect()
-        };
-        assert!(arrived(&tasks(&["RUNNING", "RUNNING"]), Until::Running));
-        assert!(!arrived(&tasks(&["RUNNING", "PENDING"]), Until::Running));
-        assert!(arrived(&tasks(&["STOPPED", "PENDING"]), Until::Running));
-        assert!(!arrived(&tasks(&["STOPPED", "RUNNING"]), Until::Stopped));
-        assert!(arrived(&tasks(&["STOPPED"]), Until::Stopped));
-        assert_eq!(task_line(&tasks(&["RUNNING", "PENDING", "RUNNING"])), "1 PENDING, 2 RUNNING");
+    fn tasks_are_counted_by_status() {
+        let tasks: Vec<_> =
+            ["RUNNING", "PENDING", "RUNNING"].iter().map(|status| json!({"lastStatus": status})).collect();
+        assert_eq!(task_line(&tasks), "1 PENDING, 2 RUNNING");
     }
 }

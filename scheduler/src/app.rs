@@ -9,6 +9,7 @@ use crate::auth::Authenticator;
 use crate::clock::Clock;
 use crate::driver::Driver;
 use crate::entropy::Entropy;
+use crate::stop;
 
 /// The parts of a running scheduler that its connections share.
 #[derive(Debug)]
@@ -28,7 +29,6 @@ pub(crate) struct App {
 impl App {
     /// Resolves when connections are to end.
     pub(crate) async fn stopped(&self) {
-        // A sender that is gone wants a stop just as one that says so.
-        let _ = self.stop.clone().wait_for(|stop| *stop).await;
+        stop::told(&mut self.stop.clone()).await;
     }
 }

@@ -23,6 +23,7 @@ mod entropy;
 mod http;
 pub mod journal;
 pub mod keys;
+mod stop;
 #[cfg(test)]
 mod testing;
 
@@ -89,8 +90,8 @@ pub enum Error {
     Listen { address: SocketAddr, source: io::Error },
     #[error("cannot create the cluster {name}: {problem}")]
     Cluster { name: String, problem: String },
-    #[error("the writer of the state has failed")]
-    Writer,
+    #[error("a part of the scheduler has failed; the log says more")]
+    Failed,
 }
 
 /// Runs a scheduler until `shutdown` resolves. `ready` is told the address once requests are answered.
@@ -125,7 +126,8 @@ async fn serve(
     let clock = Clock::not_before(recovered.latest);
     let entropy = Entropy::from_system().map_err(Error::Entropy)?;
     let records_per_snapshot = driver::RECORDS_PER_SNAPSHOT;
-    let surroundings = Surroundings { clock: clock.clone(), entropy: entropy.clone(), caller, records_per_snapshot };
+    let surroundings =
+        Surroundings { clock: clock.clone(), entropy: entropy.clone(), caller, records_per_snapshot };
     let (stop_writer, writer_stops) = watch::channel(false);
     let (driver, mut writer) = Driver::start(recovered, journal, surroundings, writer_stops);
     create_clusters(&driver, &config.clusters).await?;
@@ -134,7 +136,16 @@ async fn serve(
     let authenticator = Authenticator::new(keys, config.region, clock.clone());
     let sessions = Sessions::default();
     let advertise = config.advertise;
-    let app = Arc::new(App { driver, authenticator, sessions, clock, entropy, advertise, listen, stop: stop.clone() });
+    let app = Arc::new(App {
+        driver,
+        authenticator,
+        sessions,
+        clock,
+        entropy,
+        advertise,
+        listen,
+        stop: stop.clone(),
+    });
     let server = tokio::spawn(http::serve(listener, http::router(app.clone()), stop));
     tracing::info!(%listen, data_dir = %config.data_dir.display(), "the scheduler serves");
     // The caller may not care.
@@ -143,16 +154,16 @@ async fn serve(
     tokio::select! {
         () = shutdown => {}
         // The writer ends by itself only by failing.
-        _ = &mut writer => return Err(Error::Writer),
+        _ = &mut writer => return Err(Error::Failed),
     }
     tracing::info!("the scheduler is stopping");
     stop_serving.send_replace(true);
     if tokio::time::timeout(SESSIONS_GRACE, app.sessions.all_ended()).await.is_err() {
         tracing::warn!("some agent sessions did not end in time");
     }
-    server.await.map_err(|_| Error::Writer)?;
+    server.await.map_err(|_| Error::Failed)?;
     stop_writer.send_replace(true);
-    writer.await.map(|_| ()).map_err(|_| Error::Writer)
+    writer.await.map(|_| ()).map_err(|_| Error::Failed)
 }
 
 fn check(config: &Config) -> Result<Home, Error> {
@@ -164,7 +175,9 @@ fn check(config: &Config) -> Result<Home, Error> {
     if region.is_empty() || !region.bytes().all(is_region) {
         return Err(Error::Region(region.clone()));
     }
-    if let Some(url) = advertise.as_ref().filter(|url| !url.starts_with("http://") && !url.starts_with("https://")) {
+    if let Some(url) =
+        advertise.as_ref().filter(|url| !url.starts_with("http://") && !url.starts_with("https://"))
+    {
         return Err(Error::Advertise(url.clone()));
     }
     Ok(Home { region: region.clone(), account: account.clone() })
@@ -181,7 +194,10 @@ async fn create_clusters(driver: &Driver, names: &[String]) -> Result<(), Error>
         }
         let request = ecs::CreateClusterRequest { cluster_name: Some(name.clone()), ..Default::default() };
         let created = driver.execute(Command::CreateCluster(Box::new(request))).await;
-        created.map_err(|failure: Failure| Error::Cluster { name: name.clone(), problem: failure.to_string() })?;
+        created.map_err(|failure: Failure| Error::Cluster {
+            name: name.clone(),
+            problem: failure.to_string(),
+        })?;
     }
     Ok(())
 }

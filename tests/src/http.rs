@@ -28,11 +28,8 @@ pub async fn get(address: &str, path: &str) -> io::Result<Answer> {
 
 /// `POST http://<address>/` with `headers` (which include `host`) and `body`.
 pub async fn post(address: &str, headers: &[(String, String)], body: &[u8]) -> io::Result<Answer> {
-    let mut head = format!("POST / HTTP/1.0\r\nContent-Length: {}\r\n", body.len());
-    for (name, value) in headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
-    }
-    head.push_str("\r\n");
+    let lines: Vec<String> = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let head = format!("POST / HTTP/1.0\r\nContent-Length: {}\r\n{}\r\n", body.len(), lines.concat());
     send(address, &head, body).await
 }
 

@@ -91,8 +91,8 @@ pub struct Config {
     pub dynamic_host_ports: Option<(u16, u16)>,
     /// Registry credentials (`ECS_ENGINE_AUTH_TYPE`, `ECS_ENGINE_AUTH_DATA`).
     pub registry_auth: RegistryAuth,
-    /// Log drivers to register (`ECS_AVAILABLE_LOGGING_DRIVERS`).
-    pub logging_drivers: Vec<String>,
+    /// Log drivers to register (`ECS_AVAILABLE_LOGGING_DRIVERS`); `None` for all that Docker has.
+    pub logging_drivers: Option<Vec<String>>,
     /// `ECS_DISABLE_PRIVILEGED`.
     pub privileged_disabled: bool,
     /// `ECS_SELINUX_CAPABLE`.
@@ -131,8 +131,8 @@ pub struct Config {
     pub health_disabled: bool,
     /// `ECS_EXCLUDE_IPV6_PORTBINDING`.
     pub exclude_ipv6_bindings: bool,
-    /// `ECS_EXTERNAL` was set to false: this is an EC2 instance.
-    pub ec2: bool,
+    /// `ECS_EXTERNAL`; `None` when it is not set.
+    pub external: Option<bool>,
     /// Variables that are set and not acted on.
     pub not_acted_on: Vec<&'static str>,
 }
@@ -219,9 +219,7 @@ impl Config {
             reserved_ports_udp: source.ports("ECS_RESERVED_PORTS_UDP")?.unwrap_or_default(),
             dynamic_host_ports: source.port_range("ECS_DYNAMIC_HOST_PORT_RANGE")?,
             registry_auth: source.registry_auth()?,
-            logging_drivers: source
-                .strings("ECS_AVAILABLE_LOGGING_DRIVERS")?
-                .unwrap_or_else(|| vec!["json-file".to_owned(), "none".to_owned()]),
+            logging_drivers: source.strings("ECS_AVAILABLE_LOGGING_DRIVERS")?,
             privileged_disabled: source.flag("ECS_DISABLE_PRIVILEGED")?.unwrap_or(false),
             selinux_capable: source.flag("ECS_SELINUX_CAPABLE")?.unwrap_or(false),
             apparmor_capable: source.flag("ECS_APPARMOR_CAPABLE")?.unwrap_or(false),
@@ -247,7 +245,7 @@ impl Config {
             metrics_disabled: source.flag("ECS_DISABLE_METRICS")?.unwrap_or(false),
             health_disabled: source.flag("ECS_DISABLE_DOCKER_HEALTH_CHECK")?.unwrap_or(false),
             exclude_ipv6_bindings: source.flag("ECS_EXCLUDE_IPV6_PORTBINDING")?.unwrap_or(true),
-            ec2: source.flag("ECS_EXTERNAL")? == Some(false),
+            external: source.flag("ECS_EXTERNAL")?,
             not_acted_on: NOT_ACTED_ON
                 .iter()
                 .copied()

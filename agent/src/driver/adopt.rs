@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Driver;
-use super::ops::patiently;
+use super::ops::{Hands, patiently};
 use crate::engine::{Input, Snapshot};
 use crate::runtime::{Listed, Runtime, RuntimeError};
 use crate::task::{Task, labels};
@@ -20,7 +20,7 @@ type Found = (Task, Vec<(String, Snapshot)>);
 impl<R: Runtime> Driver<R> {
     /// Fills the engine with what is there.
     pub(super) async fn adopt(&mut self) {
-        let listed = patiently(|| self.hands.runtime.list(labels::TASK)).await.unwrap_or_else(|error| {
+        let listed = list(&self.hands).await.unwrap_or_else(|error| {
             tracing::error!("cannot list containers, none is adopted: {error}");
             Vec::new()
         });
@@ -28,7 +28,7 @@ impl<R: Runtime> Driver<R> {
         let scope = labels::scope(&self.config);
         let ours: Vec<Listed> = listed.into_iter().filter(|found| is_ours(found, &known, &scope)).collect();
         self.recall_instance(&ours);
-        for (task, containers) in self.rebuild(ours).await.into_values() {
+        for (task, containers) in rebuild(&self.hands, ours).await.into_values() {
             tracing::info!(task = task.spec.arn, containers = containers.len(), "adopted from labels");
             self.adopt_task(task, containers);
         }
@@ -62,25 +62,29 @@ impl<R: Runtime> Driver<R> {
             self.ledger.update(|entries| entries.remember_instance(arn));
         }
     }
+}
 
-    async fn rebuild(&self, ours: Vec<Listed>) -> BTreeMap<String, Found> {
-        let mut tasks: BTreeMap<String, Found> = BTreeMap::new();
-        for found in ours {
-            let Some((task, name)) = labels::read(&found.labels) else {
-                tracing::warn!(id = found.id, "has labels that this agent cannot read; left alone");
-                continue;
-            };
-            match patiently(|| self.hands.runtime.inspect(&found.id)).await {
-                Ok(snapshot) => {
-                    let snapshot = self.hands.settle(&task, &name, snapshot);
-                    tasks.entry(task.spec.arn.clone()).or_insert_with(|| (task, Vec::new())).1.push((name, snapshot));
-                }
-                Err(RuntimeError::NotFound(_)) => {}
-                Err(error) => tracing::warn!(id = found.id, "cannot be inspected; left alone: {error}"),
+async fn list<R: Runtime>(hands: &Hands<R>) -> Result<Vec<Listed>, RuntimeError> {
+    patiently(|| hands.runtime.list(labels::TASK)).await
+}
+
+async fn rebuild<R: Runtime>(hands: &Hands<R>, ours: Vec<Listed>) -> BTreeMap<String, Found> {
+    let mut tasks: BTreeMap<String, Found> = BTreeMap::new();
+    for found in ours {
+        let Some((task, name)) = labels::read(&found.labels) else {
+            tracing::warn!(id = found.id, "has labels that this agent cannot read; left alone");
+            continue;
+        };
+        match patiently(|| hands.runtime.inspect(&found.id)).await {
+            Ok(snapshot) => {
+                let snapshot = hands.settle(&task, &name, snapshot);
+                tasks.entry(task.spec.arn.clone()).or_insert_with(|| (task, Vec::new())).1.push((name, snapshot));
             }
+            Err(RuntimeError::NotFound(_)) => {}
+            Err(error) => tracing::warn!(id = found.id, "cannot be inspected; left alone: {error}"),
         }
-        tasks
     }
+    tasks
 }
 
 fn is_ours(found: &Listed, known_instances: &[String], scope: &str) -> bool {

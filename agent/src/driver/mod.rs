@@ -69,6 +69,13 @@ pub(crate) enum Command {
     },
     /// The scheduler can be reached: a manifest should follow.
     Connected,
+    /// Whether the task is known.
+    Knows {
+        /// The task.
+        task_arn: String,
+        /// The answer.
+        reply: oneshot::Sender<bool>,
+    },
     /// What the tasks are doing.
     Views {
         /// The answer.
@@ -187,7 +194,7 @@ impl<R: Runtime> Driver<R> {
 
     /// Adopts what runs, tells `ready`, then works until the agent ends.
     pub(crate) async fn run(mut self, ready: oneshot::Sender<()>) {
-        let mut events = self.subscribe().await;
+        let mut events = subscribe(&self.hands.runtime).await;
         self.adopt().await;
         let _ = ready.send(());
         if let Some(cleanup) = &self.config.image_cleanup {
@@ -228,18 +235,6 @@ impl<R: Runtime> Driver<R> {
         }
     }
 
-    /// Opens the event stream before anything is listed, so that nothing falls between the two.
-    async fn subscribe(&self) -> BoxStream<'static, Result<Event, RuntimeError>> {
-        let mut backoff = Backoff::new(RECONNECT_MIN, RECONNECT_MAX);
-        let mut complaint = Complaint::default();
-        while let Err(error) = self.hands.runtime.ping().await {
-            complaint.warn(format!("waiting for Docker: {error}"));
-            tokio::time::sleep(backoff.pause()).await;
-        }
-        complaint.settled("Docker answers");
-        self.hands.runtime.events(labels::TASK)
-    }
-
     /// Inspects every container that is known to exist: what an event would have told.
     fn resync(&mut self) {
         let known: Vec<(String, ContainerKey)> = self.by_id.iter().map(|(id, key)| (id.clone(), key.clone())).collect();
@@ -261,6 +256,9 @@ impl<R: Runtime> Driver<R> {
                 if !std::mem::replace(&mut self.confirm_armed, true) {
                     self.timers.set(Alarm::ConfirmAll, CONFIRM_GRACE);
                 }
+            }
+            Command::Knows { task_arn, reply } => {
+                let _ = reply.send(self.engine.knows(&task_arn));
             }
             Command::Views { reply } => {
                 let _ = reply.send(self.engine.views().collect());
@@ -478,6 +476,18 @@ impl<R: Runtime> Driver<R> {
         let used: BTreeSet<&str> = self.engine.images_in_use().collect();
         self.image_env.retain(|image, _| used.contains(image.as_str()));
     }
+}
+
+/// Opens the event stream before anything is listed, so that nothing falls between the two.
+async fn subscribe<R: Runtime>(runtime: &R) -> BoxStream<'static, Result<Event, RuntimeError>> {
+    let mut backoff = Backoff::new(RECONNECT_MIN, RECONNECT_MAX);
+    let mut complaint = Complaint::default();
+    while let Err(error) = runtime.ping().await {
+        complaint.warn(format!("waiting for Docker: {error}"));
+        tokio::time::sleep(backoff.pause()).await;
+    }
+    complaint.settled("Docker answers");
+    runtime.events(labels::TASK)
 }
 
 fn stream_end(end: Option<Result<Event, RuntimeError>>) -> String {

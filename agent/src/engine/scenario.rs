@@ -1,0 +1,328 @@
+//! What a user would notice of the engine: told as short stories on a world that obeys at once.
+
+use std::time::Duration;
+
+use ecsr_api::Timestamp;
+
+use super::*;
+
+const NOW: Timestamp = Timestamp::from_seconds(1000);
+const ARN: &str = "t";
+
+fn container(name: &str) -> ContainerSpec {
+    ContainerSpec {
+        name: name.to_owned(),
+        image: "image".to_owned(),
+        essential: true,
+        depends_on: Vec::new(),
+        start_timeout: None,
+        stop_timeout: None,
+        restart: None,
+        health_checked: false,
+    }
+}
+
+fn after(mut container: ContainerSpec, other: &str, condition: Condition) -> ContainerSpec {
+    container.depends_on.push(Dependency { container: other.to_owned(), condition });
+    container
+}
+
+fn optional(container: ContainerSpec) -> ContainerSpec {
+    ContainerSpec { essential: false, ..container }
+}
+
+fn spec(containers: Vec<ContainerSpec>) -> TaskSpec {
+    TaskSpec { arn: ARN.to_owned(), family: "f".to_owned(), version: "1".to_owned(), containers }
+}
+
+fn key(name: &str) -> ContainerKey {
+    ContainerKey { task_arn: ARN.to_owned(), container: name.to_owned() }
+}
+
+fn running(name: &str) -> Snapshot {
+    Snapshot {
+        id: format!("id-{name}"),
+        state: RunState::Running { started_at: NOW },
+        health: None,
+        bindings: Vec::new(),
+    }
+}
+
+fn exited(name: &str, exit_code: i64, lasted: u64) -> Snapshot {
+    let finished_at = NOW.plus(Duration::from_secs(lasted));
+    let exit = Exit { started_at: NOW, finished_at, exit_code, oom_killed: false, error: None };
+    Snapshot { state: RunState::Exited(exit), ..running(name) }
+}
+
+/// An engine, and what it asked for in words.
+struct Story {
+    engine: Engine,
+    reports: Vec<TaskReport>,
+    asked: Vec<String>,
+}
+
+impl Story {
+    fn new() -> Self {
+        let settings = Settings {
+            stop_timeout: Duration::from_secs(30),
+            cleanup_wait: Duration::from_secs(3600),
+            pull_upfront: false,
+        };
+        Story { engine: Engine::new(settings), reports: Vec::new(), asked: Vec::new() }
+    }
+
+    fn of(containers: Vec<ContainerSpec>) -> Self {
+        let mut story = Story::new();
+        story.tell(Input::Run(spec(containers)));
+        story
+    }
+
+    /// Gives an input; pulls, creates and starts succeed at once, everything else is noted.
+    fn tell(&mut self, input: Input) {
+        for action in self.engine.handle(input, NOW) {
+            match action {
+                Action::Pull { key, .. } => {
+                    let image = Image { digest: None, pull_started_at: None, pull_stopped_at: None };
+                    self.tell(Input::Pulled { key, outcome: Ok(image) });
+                }
+                Action::Create { key } => {
+                    let snapshot = Snapshot { state: RunState::Created, ..running(&key.container) };
+                    self.tell(Input::Created { key, outcome: Ok(snapshot) });
+                }
+                Action::Start { key, .. } => {
+                    self.asked.push(format!("start {}", key.container));
+                    let outcome = Ok(running(&key.container));
+                    self.tell(Input::Started { key, outcome });
+                }
+                Action::Stop { key, .. } => self.asked.push(format!("stop {}", key.container)),
+                Action::Report(report) => self.reports.push(report),
+                Action::SetTimer { timer, .. } => self.asked.push(format!("timer {timer:?}")),
+                Action::Remove { .. } => self.asked.push("remove".to_owned()),
+                Action::TellHealth => self.asked.push("health".to_owned()),
+            }
+        }
+    }
+
+    fn observe(&mut self, name: &str, snapshot: Snapshot) {
+        self.tell(Input::Observed { key: key(name), snapshot });
+    }
+
+    fn asked(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.asked)
+    }
+
+    fn statuses(&self) -> Vec<Status> {
+        self.reports.iter().map(|report| report.status).collect()
+    }
+
+    fn last(&self, name: &str) -> &ContainerReport {
+        let report = self.reports.last().expect("a report was made");
+        report.containers.iter().find(|container| container.name == name).expect("the report has the container")
+    }
+}
+
+#[test]
+fn a_task_runs_and_ends_with_its_essential_container() {
+    let mut story = Story::of(vec![container("web"), optional(container("side"))]);
+    assert_eq!(story.statuses(), [Status::Running]);
+    story.asked();
+    story.observe("web", exited("web", 7, 5));
+    assert_eq!(story.asked(), ["stop side"]);
+    assert_eq!(story.statuses(), [Status::Running], "not while the side car runs");
+    story.observe("side", exited("side", 143, 6));
+    assert_eq!(story.statuses(), [Status::Running, Status::Stopped]);
+    assert_eq!(story.last("web").exit_code, Some(7));
+    assert_eq!(story.reports[1].execution_stopped_at, Some(NOW.plus(Duration::from_secs(5))));
+}
+
+#[test]
+fn a_side_cars_exit_is_told_at_once_and_ends_nothing() {
+    let mut story = Story::of(vec![container("web"), optional(container("side"))]);
+    story.observe("side", exited("side", 0, 1));
+    assert_eq!(story.statuses(), [Status::Running, Status::Running]);
+    assert_eq!(story.last("side").status, Status::Stopped);
+    assert_eq!(story.last("web").status, Status::Running);
+}
+
+#[test]
+fn a_job_that_ends_before_it_is_seen_running_is_told_running_then_stopped() {
+    let mut story = Story::new();
+    for action in story.engine.handle(Input::Run(spec(vec![container("job")])), NOW) {
+        assert!(matches!(action, Action::Pull { .. }));
+    }
+    let image = Image { digest: None, pull_started_at: None, pull_stopped_at: None };
+    story.engine.handle(Input::Pulled { key: key("job"), outcome: Ok(image) }, NOW);
+    let created = Snapshot { state: RunState::Created, ..running("job") };
+    story.engine.handle(Input::Created { key: key("job"), outcome: Ok(created) }, NOW);
+    story.tell(Input::Started { key: key("job"), outcome: Ok(exited("job", 0, 0)) });
+    assert_eq!(story.statuses(), [Status::Running, Status::Stopped]);
+}
+
+#[test]
+fn containers_wait_for_their_conditions() {
+    let cases = [
+        (Condition::Complete, exited("first", 3, 1), true),
+        (Condition::Success, exited("first", 0, 1), true),
+        (Condition::Success, exited("first", 3, 1), false),
+    ];
+    for (condition, end, goes_on) in cases {
+        let mut story = Story::of(vec![optional(container("first")), after(container("second"), "first", condition)]);
+        assert_eq!(story.asked(), ["start first"], "{condition:?}");
+        story.observe("first", end);
+        if goes_on {
+            assert_eq!(story.asked(), ["start second"], "{condition:?}");
+        } else {
+            assert_eq!(story.statuses(), [Status::Stopped], "the second never ran");
+            assert_eq!(story.last("second").exit_code, Some(143));
+            assert!(story.last("second").reason.as_ref().unwrap().contains("exited with code 3"));
+        }
+    }
+}
+
+#[test]
+fn a_dependent_starts_when_the_other_is_healthy_and_gives_up_after_its_start_timeout() {
+    let first = ContainerSpec {
+        health_checked: true,
+        start_timeout: Some(Duration::from_secs(10)),
+        ..container("first")
+    };
+    let containers = vec![first, after(container("second"), "first", Condition::Healthy)];
+    let mut story = Story::of(containers.clone());
+    assert_eq!(story.asked()[1], "start first");
+    story.tell(Input::Health { key: key("first"), health: Health::Unhealthy });
+    assert_eq!(story.asked(), ["health"]);
+    story.tell(Input::Health { key: key("first"), health: Health::Healthy });
+    assert_eq!(story.asked(), ["health", "start second"]);
+
+    let mut story = Story::of(containers);
+    story.tell(Input::TimerFired(Timer::StartTimeout(key("first"))));
+    assert!(story.asked().contains(&"stop first".to_owned()), "the task ends");
+    story.observe("first", exited("first", 143, 11));
+    assert!(story.last("second").reason.as_ref().unwrap().contains("startTimeout"));
+}
+
+#[test]
+fn containers_stop_in_the_reverse_order_of_their_start() {
+    let mut story = Story::of(vec![container("db"), after(container("web"), "db", Condition::Start)]);
+    assert_eq!(story.asked(), ["start db", "start web"]);
+    story.tell(Input::Stop { task_arn: ARN.to_owned() });
+    assert_eq!(story.asked(), ["stop web"]);
+    story.observe("web", exited("web", 143, 1));
+    assert_eq!(story.asked(), ["stop db"]);
+    story.observe("db", exited("db", 143, 2));
+    assert_eq!(story.statuses(), [Status::Running, Status::Stopped]);
+}
+
+#[test]
+fn stopped_is_told_only_when_the_container_is_known_to_have_ended() {
+    let mut story = Story::of(vec![container("web")]);
+    story.tell(Input::Stop { task_arn: ARN.to_owned() });
+    story.tell(Input::StopFailed { key: key("web") });
+    assert_eq!(story.statuses(), [Status::Running]);
+    story.asked();
+    story.tell(Input::TimerFired(Timer::StopRetry(key("web"))));
+    assert_eq!(story.asked(), ["stop web"]);
+    story.observe("web", running("web"));
+    assert_eq!(story.statuses(), [Status::Running]);
+    story.observe("web", exited("web", 137, 60));
+    assert_eq!(story.statuses(), [Status::Running, Status::Stopped]);
+}
+
+#[test]
+fn a_container_that_somebody_removed_is_stopped() {
+    let mut story = Story::of(vec![container("web")]);
+    story.tell(Input::Gone { key: key("web"), id: "another".to_owned() });
+    assert_eq!(story.statuses(), [Status::Running], "news of another container of that name");
+    story.tell(Input::Gone { key: key("web"), id: "id-web".to_owned() });
+    assert_eq!(story.statuses(), [Status::Running, Status::Stopped]);
+    assert!(story.last("web").reason.as_ref().unwrap().starts_with("ContainerVanishedError"));
+}
+
+#[test]
+fn a_failed_pull_ends_the_task_with_its_reason() {
+    let mut story = Story::new();
+    story.engine.handle(Input::Run(spec(vec![container("web"), optional(container("side"))])), NOW);
+    story.tell(Input::Pulled { key: key("web"), outcome: Err("CannotPullContainerError: no".to_owned()) });
+    assert_eq!(story.statuses(), [Status::Stopped]);
+    assert_eq!(story.last("web").reason.as_deref(), Some("CannotPullContainerError: no"));
+    assert_eq!(story.last("web").runtime_id, None);
+}
+
+#[test]
+fn a_container_is_restarted_in_place_as_its_policy_says() {
+    let policy = RestartPolicy { ignored_exit_codes: vec![42], attempt_period: Duration::from_secs(60) };
+    let cases = [(1, 60, true), (0, 90, true), (1, 59, false), (42, 90, false)];
+    for (code, lasted, restarts) in cases {
+        let mut story = Story::of(vec![ContainerSpec { restart: Some(policy.clone()), ..container("web") }]);
+        story.asked();
+        story.observe("web", exited("web", code, lasted));
+        if restarts {
+            assert_eq!(story.asked(), ["start web"], "{code} {lasted}");
+            story.observe("web", exited("web", code, lasted));
+            assert_eq!(story.statuses(), [Status::Running], "late news of the same exit changes nothing");
+        } else {
+            assert_eq!(story.statuses(), [Status::Running, Status::Stopped], "{code} {lasted}");
+        }
+    }
+}
+
+#[test]
+fn adopted_tasks_keep_running_and_start_nothing_until_confirmed() {
+    let mut story = Story::new();
+    let containers = vec![container("db"), after(container("web"), "db", Condition::Start)];
+    let found = vec![("db".to_owned(), running("db"))];
+    story.tell(Input::Adopt { spec: spec(containers), containers: found });
+    assert_eq!(story.asked(), Vec::<String>::new());
+    assert_eq!(story.engine.wanted().collect::<Vec<_>>(), [ARN]);
+    story.tell(Input::Confirm { task_arn: ARN.to_owned() });
+    assert_eq!(story.asked(), ["start web"], "the database was running and is not touched");
+    assert_eq!(story.statuses(), [Status::Running]);
+}
+
+#[test]
+fn an_adopted_task_that_ended_meanwhile_is_told_stopped() {
+    let mut story = Story::new();
+    let found = vec![("web".to_owned(), exited("web", 1, 5))];
+    story.tell(Input::Adopt { spec: spec(vec![container("web")]), containers: found });
+    assert_eq!(story.statuses(), [Status::Running, Status::Stopped]);
+    assert_eq!(story.last("web").exit_code, Some(1));
+}
+
+#[test]
+fn unknown_tasks_are_told_stopped() {
+    let mut story = Story::new();
+    story.tell(Input::Stop { task_arn: "ghost".to_owned() });
+    story.tell(Input::Reject { task_arn: "odd".to_owned(), reason: "no".to_owned() });
+    story.tell(Input::Run(spec(vec![after(container("web"), "web", Condition::Start)])));
+    assert_eq!(story.statuses(), [Status::Stopped; 3]);
+    assert_eq!(story.reports[1].reason.as_deref(), Some("no"));
+    assert!(story.reports[2].reason.as_ref().unwrap().starts_with("Task dependencies cannot be resolved"));
+}
+
+#[test]
+fn clean_up_waits_until_stopped_was_accepted_and_tries_again() {
+    let mut story = Story::of(vec![container("web")]);
+    let (accepted, cleanup) = (Input::StopAccepted { task_arn: ARN.to_owned() }, Timer::Cleanup(ARN.to_owned()));
+    story.tell(Input::TimerFired(cleanup.clone()));
+    story.observe("web", exited("web", 0, 0));
+    story.asked();
+    story.tell(accepted.clone());
+    story.tell(accepted);
+    assert_eq!(story.asked(), ["timer Cleanup(\"t\")"], "once");
+    story.tell(Input::TimerFired(cleanup.clone()));
+    assert_eq!(story.asked(), ["remove"]);
+    story.tell(Input::Removed { task_arn: ARN.to_owned(), outcome: Removal::Failed });
+    story.tell(Input::TimerFired(cleanup));
+    story.tell(Input::Removed { task_arn: ARN.to_owned(), outcome: Removal::Done });
+    assert!(story.engine.is_empty());
+}
+
+#[test]
+fn what_comes_back_to_life_is_stopped_again() {
+    let mut story = Story::of(vec![container("web")]);
+    story.observe("web", exited("web", 0, 0));
+    story.asked();
+    story.observe("web", running("web"));
+    assert_eq!(story.asked(), ["stop web"]);
+    assert_eq!(story.statuses(), [Status::Running, Status::Stopped]);
+}

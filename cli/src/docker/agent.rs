@@ -1,6 +1,7 @@
-//! The agent's container on this machine: made when it is missing, replaced when its settings changed, left alone
-//! when it is right. It belongs to one data directory and says so in a label, so that several ecsr on one machine
-//! never touch each other's. The agent's state is in the data directory, so the container itself can always go.
+//! The agent's container on this machine: made when it is missing, replaced when its settings changed, left
+//! alone when it is right. It belongs to one data directory and says so in a label, so that several ecsr on
+//! one machine never touch each other's. The agent's state is in the data directory, so the container itself
+//! can always go.
 
 use bollard::Docker;
 use bollard::models::{
@@ -34,6 +35,8 @@ pub(crate) const DEFAULT_PORT: u16 = 7070;
 const STOP_SECONDS: i32 = 10;
 /// Seconds that a task's containers get when they are purged.
 const PURGE_SECONDS: i32 = 2;
+/// Containers stopped side by side: more only makes the engine queue them itself.
+const PURGE_AT_ONCE: usize = 16;
 /// The engine keeps this much of the agent's log, twice.
 const LOG_SIZE: &str = "10m";
 
@@ -318,10 +321,8 @@ pub(crate) async fn purge_tasks(engine: &Docker, purge: Purge<'_>) -> Result<usi
             names.extend(all.into_iter().filter(|(_, arn)| arns.contains(arn)).map(|(id, _)| id));
         }
     }
-    /// Containers stopped side by side: more only makes the engine queue them itself.
-    const AT_ONCE: usize = 16;
     let removals = names.iter().map(|name| remove_within(engine, name, PURGE_SECONDS));
-    let done: Vec<_> = futures_util::stream::iter(removals).buffer_unordered(AT_ONCE).collect().await;
+    let done: Vec<_> = futures_util::stream::iter(removals).buffer_unordered(PURGE_AT_ONCE).collect().await;
     done.into_iter().collect::<Result<Vec<()>, _>>()?;
     Ok(names.len())
 }

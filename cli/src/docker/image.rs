@@ -1,12 +1,13 @@
-//! The agent's image: this very binary and the host's certificate authorities, `FROM scratch`. Building it from
-//! itself means that there is no registry to reach and no version to keep in step; a label remembers which files
-//! went in, so that nothing is built twice.
+//! The agent's image: this very binary and the host's certificate authorities, `FROM scratch`. Building it
+//! from itself means that there is no registry to reach and no version to keep in step; a label remembers
+//! which files went in, so that nothing is built twice.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use bollard::errors::Error;
 use bollard::query_parameters::{BuildImageOptionsBuilder, RemoveImageOptionsBuilder};
 use bollard::{Docker, body_try_stream};
 use bytes::Bytes;
@@ -62,8 +63,7 @@ pub(crate) async fn remove(engine: &Docker) -> Result<(), Failure> {
     const IN_USE: u16 = 409;
     let options = RemoveImageOptionsBuilder::default().build();
     match engine.remove_image(NAME, Some(options), None).await {
-        Ok(_) => Ok(()),
-        Err(bollard::errors::Error::DockerResponseServerError { status_code: 404 | IN_USE, .. }) => Ok(()),
+        Ok(_) | Err(Error::DockerResponseServerError { status_code: 404 | IN_USE, .. }) => Ok(()),
         Err(error) => Err(failed("removing the agent's image", &error)),
     }
 }
@@ -203,6 +203,9 @@ mod tests {
     #[test]
     fn the_dockerfile_starts_the_agent() {
         assert!(dockerfile(true).contains("COPY ca-certificates.crt /etc/ssl/certs/ca-certificates.crt\n"));
-        assert_eq!(dockerfile(false), "FROM scratch\nCOPY ecsr /ecsr\nENTRYPOINT [\"/ecsr\"]\nCMD [\"agent\"]\n");
+        assert_eq!(
+            dockerfile(false),
+            "FROM scratch\nCOPY ecsr /ecsr\nENTRYPOINT [\"/ecsr\"]\nCMD [\"agent\"]\n"
+        );
     }
 }

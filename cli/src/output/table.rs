@@ -1,5 +1,6 @@
-//! Tables as kubectl prints them: no borders, upper-case header, columns in a fixed order, three spaces apart,
-//! a `-` where there is nothing. A table never wraps, so that `grep` and `awk` see one line for one thing.
+//! Tables as kubectl prints them: no borders, upper-case header, columns in a fixed order, three spaces
+//! apart, a `-` where there is nothing. A table never wraps, so that `grep` and `awk` see one line for one
+//! thing.
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
@@ -54,8 +55,10 @@ mod tests {
 
     #[test]
     fn columns_align_and_nothing_trails() {
-        let rows =
-            [json!({"name": "web", "running": 14}), json!({"name": "a-long-name", "running": 0, "reason": "a\nb"})];
+        let rows = [
+            json!({"name": "web", "running": 14}),
+            json!({"name": "a-long-name", "running": 0, "reason": "a\nb"}),
+        ];
         let expected = "\
 NAME          RUNNING   REASON
 web           14        -

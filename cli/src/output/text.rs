@@ -1,5 +1,5 @@
-//! Small readers of ECS's JSON for tables and pages: a member by path as text, an ARN by its last part. A member
-//! that is absent reads as empty text; what to show then is the table's matter.
+//! Small readers of ECS's JSON for tables and pages: a member by path as text, an ARN by its last part. A
+//! member that is absent reads as empty text; what to show then is the table's matter.
 
 use serde_json::Value;
 
@@ -85,7 +85,8 @@ impl Page {
     /// The page as text.
     pub(crate) fn render(&self) -> String {
         let width = self.lines.iter().map(|(label, _)| label.len()).max().unwrap_or_default() + 1;
-        let head = self.lines.iter().map(|(label, value)| format!("{:width$}   {value}\n", format!("{label}:")));
+        let head =
+            self.lines.iter().map(|(label, value)| format!("{:width$}   {value}\n", format!("{label}:")));
         head.chain([self.sections.clone()]).collect()
     }
 }
@@ -112,7 +113,8 @@ mod tests {
     #[test]
     fn members_as_text() {
         fn check(path: &str, expected: &str) {
-            let value = json!({"name": "web", "count": 3, "on": true, "in": {"arn": "arn:aws:ecs:r:a:task/c/0ab"}});
+            let value =
+                json!({"name": "web", "count": 3, "on": true, "in": {"arn": "arn:aws:ecs:r:a:task/c/0ab"}});
             assert_eq!(text(&value, path), expected, "{path}");
         }
         check("name", "web");

@@ -1,5 +1,6 @@
 //! Times as people read them: ECS sends seconds since 1970 as JSON numbers; tables show ages, everything else
-//! shows ISO 8601 in UTC. Which number is a time is told by its member's name, by the naming rule of the ECS API.
+//! shows ISO 8601 in UTC. Which number is a time is told by its member's name, by the naming rule of the ECS
+//! API.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -64,8 +65,7 @@ pub(crate) fn age(seconds: f64, now: f64) -> String {
 /// A duration in at most two units, the second one only while it matters.
 pub(crate) fn short(duration: Duration) -> String {
     let total = duration.as_secs();
-    let (days, hours, minutes, seconds) =
-        (total / 86_400, total / 3600 % 24, total / 60 % 60, total % 60);
+    let (days, hours, minutes, seconds) = (total / 86_400, total / 3600 % 24, total / 60 % 60, total % 60);
     let two = |big: u64, big_unit: char, small: u64, small_unit: char| match small {
         0 => format!("{big}{big_unit}"),
         _ => format!("{big}{big_unit}{small}{small_unit}"),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use ecsr_agent::Config;
 
 use crate::aws::{self, Target};
-use crate::error::{Failure, Kind, usage};
+use crate::error::{Failure, Kind, in_full, usage};
 use crate::globals::Globals;
 use crate::input;
 use crate::signals;
@@ -57,10 +57,8 @@ pub(crate) async fn run(globals: &Globals, args: Args) -> anyhow::Result<()> {
     if sdk.region().is_none() {
         return Err(usage("no region is configured").hint("set AWS_DEFAULT_REGION or give --region").into());
     }
-    ecsr_agent::run(config, sdk, signals::end_wanted()).await.map_err(|error| {
-        let chain = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
-        Failure::new(Kind::Failed, chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")).into()
-    })
+    let ended = ecsr_agent::run(config, sdk, signals::end_wanted()).await;
+    Ok(ended.map_err(|error| Failure::new(Kind::Failed, in_full(&error)))?)
 }
 
 /// The flags, as the variables that they stand for.
@@ -82,10 +80,7 @@ fn config(file: Option<&Path>, var: impl Fn(&str) -> Option<String>) -> Result<C
         None if default.exists() => Config::from_file(default, var),
         None => Config::from_env(var),
     };
-    read.map_err(|error| {
-        let cause = std::error::Error::source(&error).map_or_else(String::new, |cause| format!(": {cause}"));
-        usage(format!("{error}{cause}"))
-    })
+    read.map_err(|error| usage(in_full(&error)))
 }
 
 #[cfg(test)]

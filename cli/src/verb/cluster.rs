@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 
 use crate::ecs::Operation;
 use crate::input;
+use crate::output::show;
 use crate::output::table::{self, Column, column};
 use crate::output::text::{Page, list, pairs, tags, text};
-use crate::output::show;
 use crate::session::{CLUSTERS, Session};
 
 /// Create, list, describe and delete clusters
@@ -101,7 +101,14 @@ fn page(cluster: &Value) -> String {
         .line("Status", text(cluster, "status"))
         .line("Instances", text(cluster, "registeredContainerInstancesCount"))
         .line("Services", text(cluster, "activeServicesCount"))
-        .line("Tasks", format!("{} running, {} pending", text(cluster, "runningTasksCount"), text(cluster, "pendingTasksCount")))
+        .line(
+            "Tasks",
+            format!(
+                "{} running, {} pending",
+                text(cluster, "runningTasksCount"),
+                text(cluster, "pendingTasksCount")
+            ),
+        )
         .line("Settings", pairs(list(cluster, "settings"), "name", "value"))
         .line("Tags", tags(cluster))
         .render()

@@ -1,5 +1,5 @@
-//! `ecsr down`: ends the agent and the scheduler that `ecsr up` started. Tasks keep running, and the next `up`
-//! finds them; `--purge` is the way to have none of it any more.
+//! `ecsr down`: ends the agent and the scheduler that `ecsr up` started. Tasks keep running, and the next
+//! `up` finds them; `--purge` is the way to have none of it any more.
 
 use std::path::Path;
 
@@ -40,7 +40,12 @@ pub(crate) async fn run(globals: &Globals, args: Args) -> anyhow::Result<()> {
 
     let mut did = Vec::new();
     if let Some(engine) = &engine {
-        did.extend(agent::remove_all(engine, &data_dir).await?.iter().map(|name| format!("ended the agent ({name})")));
+        did.extend(
+            agent::remove_all(engine, &data_dir)
+                .await?
+                .iter()
+                .map(|name| format!("ended the agent ({name})")),
+        );
     }
     if let Some(running) = &running {
         lock::stop(&data_dir, running).await?;

@@ -100,7 +100,8 @@ mod tests {
             access_key_id: "AKID".into(),
             secret_access_key: "$(rm -rf ~)".into(),
         };
-        let script = exports(Shell::Bash, &context) + "printf '%s|' \"$AWS_ENDPOINT_URL_ECS\" \"$AWS_SECRET_ACCESS_KEY\" \"$ECS_CLUSTER\"";
+        let script = exports(Shell::Bash, &context)
+            + "printf '%s|' \"$AWS_ENDPOINT_URL_ECS\" \"$AWS_SECRET_ACCESS_KEY\" \"$ECS_CLUSTER\"";
         let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
         assert_eq!(String::from_utf8(output.stdout).unwrap(), "http://127.0.0.1:7070|$(rm -rf ~)|it's|");
         assert!(exports(Shell::Fish, &context).contains(r"set -gx ECS_CLUSTER 'it\'s'"));

@@ -31,7 +31,12 @@ pub(crate) enum Verb {
 #[derive(Debug, clap::Args)]
 pub(crate) struct ListArgs {
     /// Only instances in this state
-    #[arg(long, value_name = "STATUS", value_parser = ["ACTIVE", "DRAINING", "DEREGISTERING", "REGISTERING", "REGISTRATION_FAILED"], ignore_case = true)]
+    #[arg(
+        long,
+        value_name = "STATUS",
+        value_parser = ["ACTIVE", "DRAINING", "DEREGISTERING", "REGISTERING", "REGISTRATION_FAILED"],
+        ignore_case = true
+    )]
     status: Option<String>,
     /// Only instances that match a cluster query expression
     #[arg(long, value_name = "EXPRESSION")]
@@ -136,7 +141,14 @@ fn page(instance: &Value) -> String {
         .line("Agent connected", text(instance, "agentConnected"))
         .line("Agent version", text(instance, "versionInfo.agentVersion"))
         .line("Docker version", text(instance, "versionInfo.dockerVersion"))
-        .line("Tasks", format!("{} running, {} pending", text(instance, "runningTasksCount"), text(instance, "pendingTasksCount")))
+        .line(
+            "Tasks",
+            format!(
+                "{} running, {} pending",
+                text(instance, "runningTasksCount"),
+                text(instance, "pendingTasksCount")
+            ),
+        )
         .line("CPU free", free(instance, "CPU"))
         .line("Memory free", free(instance, "MEMORY"))
         .line("TCP ports in use", ports("PORTS"))
@@ -166,7 +178,9 @@ async fn set_state(session: &Session, args: NamesArgs, status: &str) -> anyhow::
         changed.extend_from_slice(list(&answer, "containerInstances"));
     }
     show(session.format(), &json!({ "containerInstances": changed }), |answer| {
-        let state = |row: &Value| format!("instance {} is {}", short(row, "containerInstanceArn"), text(row, "status"));
+        let state = |row: &Value| {
+            format!("instance {} is {}", short(row, "containerInstanceArn"), text(row, "status"))
+        };
         list(answer, "containerInstances").iter().map(state).collect::<Vec<_>>().join("\n")
     })
 }

@@ -1,12 +1,12 @@
-//! `ecsr key`: the access keys that the local scheduler accepts. They are a file in its data directory; a running
-//! scheduler notices a change by itself, so nothing is sent anywhere.
+//! `ecsr key`: the access keys that the local scheduler accepts. They are a file in its data directory; a
+//! running scheduler notices a change by itself, so nothing is sent anywhere.
 
 use std::path::Path;
 
 use ecsr_scheduler::keys::{AccessKey, Error, KeyFile};
 use serde_json::{Value, json};
 
-use crate::error::{Failure, Kind, not_found};
+use crate::error::{Failure, Kind, in_full, not_found};
 use crate::globals::Globals;
 use crate::output::table::{self, Column, column};
 use crate::output::text::{age, list, text};
@@ -16,7 +16,10 @@ use crate::output::{note, show};
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Verb {
     /// Create an access key; its secret is shown by `create` alone
-    #[command(visible_alias = "new", after_help = "Example:\n  ecsr key create --description 'deploy robot' -o json")]
+    #[command(
+        visible_alias = "new",
+        after_help = "Example:\n  ecsr key create --description 'deploy robot' -o json"
+    )]
     Create(CreateArgs),
     /// List the access keys
     #[command(visible_alias = "ls")]
@@ -57,7 +60,8 @@ pub(crate) fn run(globals: &Globals, verb: Verb) -> anyhow::Result<()> {
     }
 }
 
-/// The first key of `data_dir`, which the scheduler makes at its first start: the one that `up` and `env` use.
+/// The first key of `data_dir`, which the scheduler makes at its first start: the one that `up` and `env`
+/// use.
 pub(crate) fn first(data_dir: &Path) -> Result<AccessKey, Failure> {
     let file = KeyFile::open(data_dir).map_err(failed)?;
     match file.list().map_err(failed)?.into_iter().next() {
@@ -78,11 +82,7 @@ fn open(data_dir: &Path) -> Result<KeyFile, Failure> {
 fn failed(error: Error) -> Failure {
     match error {
         Error::Unknown(_) => not_found(error.to_string()).hint("`ecsr key list` shows the keys"),
-        error => {
-            let chain = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
-            let message = chain.map(ToString::to_string).collect::<Vec<_>>().join(": ");
-            Failure::new(Kind::Failed, message)
-        }
+        error => Failure::new(Kind::Failed, in_full(&error)),
     }
 }
 
@@ -96,22 +96,31 @@ fn create(globals: &Globals, data_dir: &Path, args: &CreateArgs) -> anyhow::Resu
     let mut shown = public(&key);
     shown["secretAccessKey"] = json!(key.secret);
     show(globals.output, &shown, |key| {
-        format!("access key id:      {}\nsecret access key:  {}", text(key, "accessKeyId"), text(key, "secretAccessKey"))
+        format!(
+            "access key id:      {}\nsecret access key:  {}",
+            text(key, "accessKeyId"),
+            text(key, "secretAccessKey")
+        )
     })
 }
 
 fn list_all(globals: &Globals, data_dir: &Path) -> anyhow::Result<()> {
     let keys: Vec<_> = open(data_dir)?.list().map_err(failed)?.iter().map(public).collect();
-    show(globals.output, &json!({ "accessKeys": keys }), |answer| table::render(&COLUMNS, list(answer, "accessKeys")))
+    show(globals.output, &json!({ "accessKeys": keys }), |answer| {
+        table::render(&COLUMNS, list(answer, "accessKeys"))
+    })
 }
 
 fn delete(globals: &Globals, data_dir: &Path, args: &DeleteArgs) -> anyhow::Result<()> {
     open(data_dir)?.delete(&args.id).map_err(failed)?;
-    let used_here = crate::context::Context::load(data_dir)?.is_some_and(|context| context.access_key_id == args.id);
+    let used_here =
+        crate::context::Context::load(data_dir)?.is_some_and(|context| context.access_key_id == args.id);
     if used_here {
         note("this was the key of the CLI and the agent on this machine; `ecsr up` gives them another");
     }
-    show(globals.output, &json!({"accessKeyId": args.id}), |key| format!("access key {} is deleted", text(key, "accessKeyId")))
+    show(globals.output, &json!({"accessKeyId": args.id}), |key| {
+        format!("access key {} is deleted", text(key, "accessKeyId"))
+    })
 }
 
 #[cfg(test)]

@@ -1,14 +1,14 @@
-//! `ecsr scheduler`: the scheduler in this process. `ecsr up` runs the same function, in its own process or, with
-//! `--detach`, by starting this verb; there is one way to serve.
+//! `ecsr scheduler`: the scheduler in this process. `ecsr up` runs the same function, in its own process or,
+//! with `--detach`, by starting this verb; there is one way to serve.
 
 use std::future::Future;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::pin::pin;
 
 use tokio::sync::oneshot;
 
-use crate::error::{Failure, Kind};
+use crate::error::{Failure, Kind, in_full};
 use crate::globals::Globals;
 use crate::lock::Lock;
 use crate::output::note;
@@ -44,10 +44,16 @@ pub(crate) struct Args {
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Identity {
     /// The account id in ARNs
-    #[arg(long, env = "ECSR_ACCOUNT", value_name = "12 DIGITS", default_value = "123456789012", value_parser = account)]
+    #[arg(
+        long,
+        env = "ECSR_ACCOUNT",
+        value_name = "12 DIGITS",
+        default_value = "123456789012",
+        value_parser = account
+    )]
     pub(crate) account: String,
 
-    /// The base URL that agents are told to connect to; default: what the scheduler listens on
+    /// The base URL that agents are told to connect to; default: the one that they came by
     #[arg(long, env = "ECSR_ADVERTISE", value_name = "URL", value_parser = base_url)]
     pub(crate) advertise: Option<String>,
 }
@@ -85,7 +91,7 @@ impl Settings {
             account: identity.account.clone(),
             region: globals.region.clone().unwrap_or_else(|| DEFAULT_REGION.to_owned()),
             cluster: globals.cluster.clone().unwrap_or_else(|| DEFAULT_CLUSTER.to_owned()),
-            advertise: identity.advertise.clone().or_else(|| reachable(listen)),
+            advertise: identity.advertise.clone(),
         })
     }
 
@@ -119,19 +125,6 @@ impl Settings {
     }
 }
 
-/// The URL by which other machines reach a scheduler that listens on every address: that of the interface which
-/// leads outside. Nothing is sent; connecting a datagram socket only asks the routing table.
-fn reachable(listen: SocketAddr) -> Option<String> {
-    if !listen.ip().is_unspecified() || listen.port() == 0 {
-        return None;
-    }
-    // An address of the block that is reserved for documentation: every routing table sends it outside.
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
-    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
-    let own = socket.local_addr().ok()?.ip();
-    (!own.is_unspecified()).then(|| format!("http://{}", SocketAddr::new(own, listen.port())))
-}
-
 /// The URL by which this machine reaches a scheduler that is bound to `address`.
 fn local_url(address: SocketAddr) -> String {
     let ip = match address.ip() {
@@ -154,7 +147,8 @@ pub(crate) async fn run(globals: &Globals, args: Args) -> anyhow::Result<()> {
     Ok(serve(&settings, lock, signals::end_wanted(), said).await?)
 }
 
-/// Serves until `shutdown`, holding `lock`; calls `serving` once, with the local URL, when requests are answered.
+/// Serves until `shutdown`, holding `lock`; calls `serving` once, with the local URL, when requests are
+/// answered.
 pub(crate) async fn serve(
     settings: &Settings,
     mut lock: Lock,
@@ -169,15 +163,15 @@ pub(crate) async fn serve(
     };
     if let Some(address) = address {
         let endpoint = local_url(address);
-        lock.publish(&endpoint).map_err(|error| Failure::new(Kind::Failed, format!("cannot publish the endpoint: {error}")))?;
+        lock.publish(&endpoint)
+            .map_err(|error| Failure::new(Kind::Failed, format!("cannot publish the endpoint: {error}")))?;
         serving(&endpoint);
     }
     scheduler.await.map_err(|error| failed(settings, &error))
 }
 
 fn failed(settings: &Settings, error: &ecsr_scheduler::Error) -> Failure {
-    let chain = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
-    let message = chain.map(ToString::to_string).collect::<Vec<_>>().join(": ");
+    let message = in_full(error);
     let in_use = message.contains("Address already in use");
     let failure = Failure::new(Kind::Failed, message);
     if in_use {
@@ -212,7 +206,10 @@ mod tests {
         };
         let words = std::iter::once("scheduler".to_owned()).chain(settings.to_flags());
         let parsed = Command::try_parse_from(words).unwrap();
-        assert_eq!(Settings::new(&parsed.globals, parsed.args.listen, &parsed.args.identity).unwrap(), settings);
+        assert_eq!(
+            Settings::new(&parsed.globals, parsed.args.listen, &parsed.args.identity).unwrap(),
+            settings
+        );
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! `ecsr service`: one file per verb below this one. What several of them share is here: the columns and pages
-//! that show a service, and the flags of a wait.
+//! `ecsr service`: one file per verb below this one. What several of them share is here: the columns and
+//! pages that show a service, and the flags of a wait.
 
 mod create;
 mod delete;
@@ -53,7 +53,13 @@ pub(crate) struct WaitArgs {
     #[arg(long)]
     wait: bool,
     /// How long to wait: 90s, 10m, 1h
-    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = crate::verb::duration, requires = "wait")]
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "10m",
+        value_parser = crate::verb::duration,
+        requires = "wait"
+    )]
     timeout: Duration,
 }
 
@@ -86,7 +92,9 @@ async fn settle(
     let deployment = View::read(service).primary().map(|primary| primary.id.clone());
     let goal = Goal { deployment, timeout: wait.timeout };
     let described = wait::service_stable(session, &located, &goal, baseline).await?;
-    show(session.format(), &json!({"service": described["services"][0]}), |answer| summary(&answer["service"]))
+    show(session.format(), &json!({"service": described["services"][0]}), |answer| {
+        summary(&answer["service"])
+    })
 }
 
 /// What was there before a change, when the change is to be waited for.
@@ -120,17 +128,17 @@ mod tests {
 
     #[test]
     fn a_service_in_one_line() {
-        fn check(service: Value, expected: &str) {
-            assert_eq!(summary(&service), expected);
+        fn check(service: &Value, expected: &str) {
+            assert_eq!(summary(service), expected);
         }
         let mut service = json!({
             "serviceName": "web", "status": "ACTIVE", "taskDefinition": "arn:aws:ecs:r:a:task-definition/web:1",
             "desiredCount": 14, "runningCount": 14, "pendingCount": 0, "deployments": [{"id": "ecs-svc/1"}],
         });
-        check(service.clone(), "service web (web:1) is stable: 14 of 14 running, 0 pending");
+        check(&service, "service web (web:1) is stable: 14 of 14 running, 0 pending");
         service["runningCount"] = json!(3);
-        check(service.clone(), "service web (web:1) is settling: 3 of 14 running, 0 pending");
+        check(&service, "service web (web:1) is settling: 3 of 14 running, 0 pending");
         service["status"] = json!("DRAINING");
-        check(service, "service web (web:1) is DRAINING: 3 of 14 running, 0 pending");
+        check(&service, "service web (web:1) is DRAINING: 3 of 14 running, 0 pending");
     }
 }

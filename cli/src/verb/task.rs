@@ -47,7 +47,14 @@ const COLUMNS: [Column; 8] = [
     column("STATUS", |row| text(row, "lastStatus")),
     column("HEALTH", |row| text(row, "healthStatus")),
     column("GROUP", |row| text(row, "group")),
-    column("PORTS", |row| items(row, "containers").iter().map(ports).filter(|ports| !ports.is_empty()).collect::<Vec<_>>().join(",")),
+    column("PORTS", |row| {
+        items(row, "containers")
+            .iter()
+            .map(ports)
+            .filter(|ports| !ports.is_empty())
+            .collect::<Vec<_>>()
+            .join(",")
+    }),
     column("INSTANCE", |row| short(row, "containerInstanceArn").chars().take(INSTANCE_DIGITS).collect()),
     column("AGE", |row| age(row, "createdAt")),
 ];
@@ -89,11 +96,17 @@ mod tests {
 
     #[test]
     fn ports_of_a_container() {
-        fn check(binding: Value, expected: &str) {
+        fn check(binding: &Value, expected: &str) {
             assert_eq!(ports(&json!({ "networkBindings": [binding] })), expected);
         }
-        check(json!({"bindIP": "0.0.0.0", "hostPort": 32768, "containerPort": 80, "protocol": "tcp"}), "32768->80/tcp");
-        check(json!({"hostPortRange": "8000-8001", "containerPortRange": "80-81", "protocol": "tcp"}), "8000-8001->80-81/tcp");
+        check(
+            &json!({"bindIP": "0.0.0.0", "hostPort": 32768, "containerPort": 80, "protocol": "tcp"}),
+            "32768->80/tcp",
+        );
+        check(
+            &json!({"hostPortRange": "8000-8001", "containerPortRange": "80-81", "protocol": "tcp"}),
+            "8000-8001->80-81/tcp",
+        );
         assert_eq!(ports(&json!({})), "");
     }
 }

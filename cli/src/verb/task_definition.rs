@@ -1,7 +1,8 @@
 //! `ecsr task-definition` (`ecsr td`): register from a file, list, describe and deregister.
 //!
-//! A file is either what `RegisterTaskDefinition` takes, or what `DescribeTaskDefinition` answered (of ecsr or of
-//! Amazon), so that `ecsr td describe web -o json`, an editor and `ecsr td register` are a way to change one.
+//! A file is either what `RegisterTaskDefinition` takes, or what `DescribeTaskDefinition` answered (of ecsr
+//! or of Amazon), so that `ecsr td describe web -o json`, an editor and `ecsr td register` are a way to
+//! change one.
 
 use ecsr_api::ecs::RegisterTaskDefinitionRequest;
 use serde_json::{Map, Value, json};
@@ -62,7 +63,13 @@ pub(crate) struct ListArgs {
     /// Only revisions of this family
     family: Option<String>,
     /// Only revisions in this state
-    #[arg(long, value_name = "STATUS", default_value = "ACTIVE", value_parser = ["ACTIVE", "INACTIVE", "DELETE_IN_PROGRESS"], ignore_case = true)]
+    #[arg(
+        long,
+        value_name = "STATUS",
+        default_value = "ACTIVE",
+        value_parser = ["ACTIVE", "INACTIVE", "DELETE_IN_PROGRESS"],
+        ignore_case = true
+    )]
     status: String,
     /// List families instead of revisions
     #[arg(long)]
@@ -259,28 +266,28 @@ mod tests {
 
     #[test]
     fn a_request_and_a_description_register_alike() {
-        fn check(file: Value, expected: Value) {
+        fn check(file: Value, expected: &Value) {
             let request = registration(object(file), None, &[]).unwrap();
-            assert_eq!(Value::Object(request), expected);
+            assert_eq!(Value::Object(request), *expected);
         }
         let containers = json!([{"name": "web", "image": "busybox", "memory": 16}]);
         let request = json!({"family": "web", "containerDefinitions": containers});
-        check(request.clone(), request.clone());
+        check(request.clone(), &request);
         check(
             json!({
                 "taskDefinition": {
                     "family": "web", "containerDefinitions": containers, "revision": 3, "status": "ACTIVE",
-                    "taskDefinitionArn": "arn:x", "registeredAt": "2026-11-22T19:40:55Z", "registeredBy": "arn:y",
+                    "taskDefinitionArn": "arn:x", "registeredAt": 1, "registeredBy": "arn:y",
                     "compatibilities": ["EC2"], "requiresAttributes": [{"name": "a"}],
                 },
                 "tags": [],
             }),
-            request.clone(),
+            &request,
         );
         let tagged = json!([{"key": "team", "value": "web"}]);
         check(
             json!({"taskDefinition": request, "tags": tagged}),
-            json!({"family": "web", "containerDefinitions": containers, "tags": tagged}),
+            &json!({"family": "web", "containerDefinitions": containers, "tags": tagged}),
         );
     }
 
@@ -292,18 +299,22 @@ mod tests {
         assert_eq!(request["family"], "api");
         assert_eq!(request["tags"], json!([{"key": "team", "value": "web"}]));
         let wrong = object(json!({"family": "web", "containers": []}));
-        assert!(registration(wrong, None, &[]).unwrap_err().to_string().contains("unknown member containers"));
+        assert!(
+            registration(wrong, None, &[]).unwrap_err().to_string().contains("unknown member containers")
+        );
         let odd = object(json!({"taskDefinition": "web:3"}));
-        assert!(registration(odd, None, &[]).unwrap_err().to_string().contains("unknown member taskDefinition"));
+        assert!(
+            registration(odd, None, &[]).unwrap_err().to_string().contains("unknown member taskDefinition")
+        );
     }
 
     #[test]
     fn ports_read_from_host_to_container() {
-        fn check(mapping: Value, expected: &str) {
-            assert_eq!(port(&mapping), expected);
+        fn check(mapping: &Value, expected: &str) {
+            assert_eq!(port(mapping), expected);
         }
-        check(json!({"containerPort": 80, "hostPort": 0, "protocol": "tcp"}), "dynamic->80/tcp");
-        check(json!({"containerPort": 53, "hostPort": 5353, "protocol": "udp"}), "5353->53/udp");
-        check(json!({"containerPortRange": "8000-8010"}), "dynamic->8000-8010/tcp");
+        check(&json!({"containerPort": 80, "hostPort": 0, "protocol": "tcp"}), "dynamic->80/tcp");
+        check(&json!({"containerPort": 53, "hostPort": 5353, "protocol": "udp"}), "5353->53/udp");
+        check(&json!({"containerPortRange": "8000-8010"}), "dynamic->8000-8010/tcp");
     }
 }

@@ -1,6 +1,7 @@
-//! `ecsr up`: from nothing to a cluster of one machine. Each step first looks whether its result is there already,
-//! so running it again repairs what is missing and changes nothing else: the scheduler (here or detached), the
-//! context file, the cluster, the agent's image, the agent's container, and the instance being ACTIVE.
+//! `ecsr up`: from nothing to a cluster of one machine. Each step first looks whether its result is there
+//! already, so running it again repairs what is missing and changes nothing else: the scheduler (here or
+//! detached), the context file, the cluster, the agent's image, the agent's container, and the instance being
+//! ACTIVE.
 
 mod detach;
 mod instance;
@@ -103,21 +104,17 @@ async fn start(settings: &Settings, args: &Args) -> Result<Scheduler, Failure> {
     let (end, wanted) = oneshot::channel();
     let (say, endpoint) = oneshot::channel();
     let own = settings.clone();
-    let mut ended = tokio::spawn(async move {
+    let ended = tokio::spawn(async move {
         // A sender that is gone wants an end as well.
         let shutdown = async move { drop(wanted.await) };
         scheduler::serve(&own, lock, shutdown, |endpoint| drop(say.send(endpoint.to_owned()))).await
     });
-    match endpoint.await {
-        Ok(endpoint) => {
-            note(&format!("started the scheduler on {endpoint}"));
-            Ok(Scheduler::Here { endpoint, ended, end })
-        }
-        Err(_) => {
-            let outcome = (&mut ended).await.expect("the scheduler does not panic");
-            Err(outcome.err().unwrap_or_else(|| Failure::new(Kind::Failed, "the scheduler ended at once")))
-        }
+    if let Ok(endpoint) = endpoint.await {
+        note(&format!("started the scheduler on {endpoint}"));
+        return Ok(Scheduler::Here { endpoint, ended, end });
     }
+    let outcome = ended.await.expect("the scheduler does not panic");
+    Err(outcome.err().unwrap_or_else(|| Failure::new(Kind::Failed, "the scheduler ended at once")))
 }
 
 fn before(settings: &Settings, args: &Args, running: &Running) -> Result<Scheduler, Failure> {
@@ -195,7 +192,12 @@ fn context(globals: &Globals, settings: &Settings, endpoint: &str) -> Result<Con
 }
 
 /// Makes this machine's engine an instance; answers its id.
-async fn join(session: &Session, settings: &Settings, context: &Context, engine: &Docker) -> Result<String, Failure> {
+async fn join(
+    session: &Session,
+    settings: &Settings,
+    context: &Context,
+    engine: &Docker,
+) -> Result<String, Failure> {
     let image = image::ensure(engine).await?;
     if image.built {
         note(&format!("built the image {}", image::NAME));

@@ -1,5 +1,5 @@
-//! Whether a service that is waited for has arrived, is on its way, or cannot arrive: one pure function of what
-//! was seen, so that each reason to give up is a test case. The rules, in order:
+//! Whether a service that is waited for has arrived, is on its way, or cannot arrive: one pure function of
+//! what was seen, so that each reason to give up is a test case. The rules, in order:
 //!
 //! - a service that is being deleted, a deployment that failed or was replaced by another: give up;
 //! - one deployment, and as many tasks running as desired: arrived (ECS's own `ServicesStable` rule);
@@ -100,7 +100,10 @@ impl View {
             running: number(service, "runningCount"),
             pending: number(service, "pendingCount"),
             deployments: list(service, "deployments").iter().map(deployment).collect(),
-            newest_event: list(service, "events").first().map(|event| text(event, "message")).unwrap_or_default(),
+            newest_event: list(service, "events")
+                .first()
+                .map(|event| text(event, "message"))
+                .unwrap_or_default(),
         }
     }
 
@@ -166,9 +169,13 @@ fn tasks_keep_failing(view: &View, deaths: Deaths) -> Option<String> {
 
 /// The service events with which the scheduler says that it cannot go on by itself.
 fn is_obstacle(event: &str) -> bool {
-    ["was unable to place a task", "was unable to stop or start tasks", "is unable to consistently start tasks"]
-        .iter()
-        .any(|words| event.contains(words))
+    [
+        "was unable to place a task",
+        "was unable to stop or start tasks",
+        "is unable to consistently start tasks",
+    ]
+    .iter()
+    .any(|words| event.contains(words))
 }
 
 #[cfg(test)]
@@ -181,7 +188,12 @@ mod tests {
         "(service web) was unable to place a task because no container instance met all of its requirements.";
 
     fn deployment(id: &str, status: &str) -> Deployment {
-        Deployment { id: id.into(), status: status.into(), rollout_state: "IN_PROGRESS".into(), ..Deployment::default() }
+        Deployment {
+            id: id.into(),
+            status: status.into(),
+            rollout_state: "IN_PROGRESS".into(),
+            ..Deployment::default()
+        }
     }
 
     fn view(running: i64, pending: i64) -> View {
@@ -197,7 +209,8 @@ mod tests {
 
     fn verdict(view: &View, deaths: Deaths, total: u64, unchanged: u64) -> Verdict {
         let goal = Goal { deployment: Some(OURS.into()), timeout: Duration::from_mins(10) };
-        let elapsed = Elapsed { total: Duration::from_secs(total), unchanged: Duration::from_secs(unchanged) };
+        let elapsed =
+            Elapsed { total: Duration::from_secs(total), unchanged: Duration::from_secs(unchanged) };
         decide(&goal, view, deaths, elapsed)
     }
 
@@ -217,11 +230,15 @@ mod tests {
 
     #[test]
     fn a_lost_deployment_is_final() {
-        check(&View { status: "DRAINING".into(), ..view(0, 0) }, &Verdict::Hopeless("the service is DRAINING".into()));
+        check(
+            &View { status: "DRAINING".into(), ..view(0, 0) },
+            &Verdict::Hopeless("the service is DRAINING".into()),
+        );
 
         let mut failed = view(14, 0);
         failed.deployments[0].rollout_state = "FAILED".into();
-        failed.deployments[0].rollout_reason = "ECS deployment circuit breaker: tasks failed to start.".into();
+        failed.deployments[0].rollout_reason =
+            "ECS deployment circuit breaker: tasks failed to start.".into();
         check(&failed, &Verdict::Hopeless("ECS deployment circuit breaker: tasks failed to start.".into()));
 
         let replaced = View { deployments: vec![deployment("ecs-svc/2", "PRIMARY")], ..view(14, 0) };

@@ -1,5 +1,5 @@
-//! How a wait looks: one line that changes in place on a terminal, one line per change in a pipe. It is a remark,
-//! so it goes to stderr; stdout keeps the result.
+//! How a wait looks: one line that changes in place on a terminal, one line per change in a pipe. It is a
+//! remark, so it goes to stderr; stdout keeps the result.
 
 use std::time::Duration;
 
@@ -27,7 +27,8 @@ impl Progress {
         }
         let spinner = ProgressBar::new_spinner();
         let template = if output::is_coloured() { "{spinner:.cyan} {msg}" } else { "{spinner} {msg}" };
-        spinner.set_style(ProgressStyle::with_template(template).expect("the template is constant and valid"));
+        spinner
+            .set_style(ProgressStyle::with_template(template).expect("the template is constant and valid"));
         spinner.enable_steady_tick(TICK);
         Self::Live(spinner)
     }

@@ -30,7 +30,11 @@ fn indexes(state: &State) -> Vec<String> {
         ("usage", fresh.usage == state.usage),
         ("tallies", fresh.tallies == state.tallies),
     ];
-    compared.iter().filter(|(_, same)| !same).map(|(name, _)| format!("{name} does not follow from the tasks")).collect()
+    compared
+        .iter()
+        .filter(|(_, same)| !same)
+        .map(|(name, _)| format!("{name} does not follow from the tasks"))
+        .collect()
 }
 
 fn of_task(state: &State, task: &Task) -> Vec<String> {
@@ -68,7 +72,9 @@ fn promises(state: &State) -> Vec<String> {
         }
     }
     let twice = holders.into_iter().filter(|(_, count)| *count > 1);
-    twice.map(|((instance, _, port), _)| format!("port {port} of instance {instance} is promised twice")).collect()
+    twice
+        .map(|((instance, _, port), _)| format!("port {port} of instance {instance} is promised twice"))
+        .collect()
 }
 
 fn services(state: &State) -> Vec<String> {

@@ -27,25 +27,29 @@ pub(crate) struct World {
 impl World {
     pub fn new() -> Self {
         let home = Home { region: "us-east-1".into(), account: "123456789012".into() };
-        let mut world =
-            Self { state: State::new(home), now: Timestamp::from_seconds(1_000_000), events: Vec::new(), seed: 0 };
+        let mut world = Self {
+            state: State::new(home),
+            now: Timestamp::from_seconds(1_000_000),
+            events: Vec::new(),
+            seed: 0,
+        };
         world.must(Command::CreateCluster(Box::default()));
         world
     }
 
     /// Decides a command and lets the service scheduler follow it up.
-    pub fn ask(&mut self, command: Command) -> Result<Reply, Refusal> {
+    pub fn ask(&mut self, command: &Command) -> Result<Reply, Refusal> {
         self.seed += 1;
         let mut seed = [0; 32];
         seed[..8].copy_from_slice(&self.seed.to_be_bytes());
         let mut context = Context::new(self.now, "arn:aws:iam::123456789012:root".into(), seed);
-        let decision = decide(&self.state, &command, &mut context)?;
+        let decision = decide(&self.state, command, &mut context)?;
         let mut touched = BTreeSet::new();
         for event in decision.events {
             self.take(event.clone());
             touched.extend(reconcile::touched(&self.state, &event));
         }
-        if command == Command::Tick {
+        if *command == Command::Tick {
             touched = reconcile::everything(&self.state);
         }
         for event in reconcile::run(&self.state, &touched, &mut context) {
@@ -55,8 +59,9 @@ impl World {
         Ok(decision.reply)
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "the commands of tests are made on the spot")]
     pub fn must(&mut self, command: Command) -> Reply {
-        self.ask(command).expect("the command is in order")
+        self.ask(&command).expect("the command is in order")
     }
 
     fn take(&mut self, event: Event) {
@@ -96,7 +101,10 @@ impl World {
         let Reply::Instance(key) = self.must(Command::RegisterContainerInstance(Box::new(request))) else {
             panic!("a registration answers with the instance");
         };
-        self.must(Command::AgentConnected { instance: key.clone(), version_info: ecs::VersionInfo::default() });
+        self.must(Command::AgentConnected {
+            instance: key.clone(),
+            version_info: ecs::VersionInfo::default(),
+        });
         key
     }
 
@@ -119,7 +127,12 @@ impl World {
     }
 
     /// A service named like its family; `change` makes it another one.
-    pub fn serve(&mut self, family: &str, count: i32, change: impl FnOnce(&mut ecs::CreateServiceRequest)) -> ServiceKey {
+    pub fn serve(
+        &mut self,
+        family: &str,
+        count: i32,
+        change: impl FnOnce(&mut ecs::CreateServiceRequest),
+    ) -> ServiceKey {
         let mut request = ecs::CreateServiceRequest {
             service_name: Some(family.into()),
             task_definition: Some(family.into()),
@@ -134,8 +147,10 @@ impl World {
     }
 
     pub fn update(&mut self, service: &ServiceKey, change: impl FnOnce(&mut ecs::UpdateServiceRequest)) {
-        let mut request =
-            ecs::UpdateServiceRequest { service: Some(service.name.to_string()), ..ecs::UpdateServiceRequest::default() };
+        let mut request = ecs::UpdateServiceRequest {
+            service: Some(service.name.to_string()),
+            ..ecs::UpdateServiceRequest::default()
+        };
         change(&mut request);
         self.must(Command::UpdateService(Box::new(request)));
     }

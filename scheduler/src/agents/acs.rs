@@ -21,9 +21,9 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::outbox::Outbox;
+use super::payload;
 use super::sessions::Session;
 use super::wire::{self, End, SILENCE_MAX};
-use super::payload;
 use crate::app::App;
 use crate::driver::{Done, Failure};
 
@@ -36,7 +36,12 @@ const PAYLOAD_BYTES_MAX: usize = 1024 * 1024;
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(acs::HEARTBEAT_INTERVAL_SECONDS);
 
 /// Serves a channel until it ends.
-pub(super) async fn serve(app: Arc<App>, socket: WebSocket, session: Session, version_info: ecs::VersionInfo) {
+pub(super) async fn serve(
+    app: Arc<App>,
+    socket: WebSocket,
+    session: Session,
+    version_info: ecs::VersionInfo,
+) {
     let key = session.key.clone();
     let version = version_info.agent_version.as_deref().unwrap_or("unknown");
     tracing::info!(cluster = %key.cluster, instance = %key.id, version, "an agent joined");
@@ -129,7 +134,9 @@ impl Channel<'_> {
     async fn look(&mut self) -> Result<(), End> {
         let state = self.published.borrow_and_update().clone();
         let key = self.session.key.clone();
-        let Some(instance) = state.instances.get(&key).filter(|found| found.status != InstanceStatus::Inactive) else {
+        let Some(instance) =
+            state.instances.get(&key).filter(|found| found.status != InstanceStatus::Inactive)
+        else {
             return Err(End::Deregistered);
         };
         self.announce(instance.connected).await?;
@@ -214,11 +221,15 @@ impl Channel<'_> {
             self.announcement = Announcement::Due;
         }
         self.published.mark_changed();
-        let heartbeat = acs::HeartbeatMessage { message_id: Some(self.app.entropy.uuid()), healthy: Some(true) };
+        let heartbeat =
+            acs::HeartbeatMessage { message_id: Some(self.app.entropy.uuid()), healthy: Some(true) };
         self.send(acs::Message::HeartbeatMessage(heartbeat)).await
     }
 
-    async fn receive(&mut self, received: Option<Result<axum::extract::ws::Message, axum::Error>>) -> Result<(), End> {
+    async fn receive(
+        &mut self,
+        received: Option<Result<axum::extract::ws::Message, axum::Error>>,
+    ) -> Result<(), End> {
         let text = wire::text(received)?;
         self.heard_at = Instant::now();
         let Some(text) = text else { return Ok(()) };
@@ -272,7 +283,8 @@ impl Channel<'_> {
         }
         let state = self.app.driver.state();
         let candidates = asked.stop_candidates.unwrap_or_default();
-        let stops = candidates.into_iter().filter(|candidate| is_to_stop(&state, &self.session.key, candidate));
+        let stops =
+            candidates.into_iter().filter(|candidate| is_to_stop(&state, &self.session.key, candidate));
         let message = acs::TaskStopVerificationAck {
             message_id: Some(message_id),
             generated_at: Some(self.app.clock.now().millis()),
@@ -311,7 +323,10 @@ fn fitting(tasks: &[acs::Task]) -> usize {
 }
 
 fn arns(state: &State, key: &InstanceKey) -> (String, String) {
-    (state.home.cluster_arn(&key.cluster), state.home.container_instance_arn(&key.cluster, &key.id.to_string()))
+    (
+        state.home.cluster_arn(&key.cluster),
+        state.home.container_instance_arn(&key.cluster, &key.id.to_string()),
+    )
 }
 
 fn identifier(state: &State, task: &Task) -> acs::TaskIdentifier {

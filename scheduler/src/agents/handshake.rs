@@ -85,7 +85,8 @@ pub(crate) async fn open_acs(State(app): State<Arc<App>>, request: Request) -> R
 async fn admit_acs(app: &Arc<App>, request: Request) -> Result<Response, Refused> {
     let (mut parts, _) = request.into_parts();
     app.authenticator.request(&parts, b"")?;
-    let connect = acs::Connect::from_query(parts.uri.query().unwrap_or_default()).ok_or(Refused::BadRequest)?;
+    let connect =
+        acs::Connect::from_query(parts.uri.query().unwrap_or_default()).ok_or(Refused::BadRequest)?;
     let key = instance(&app.driver.state(), &connect.cluster, &connect.container_instance_arn)?;
     let upgrade = upgrade(&mut parts, acs::FRAME_BYTES_MAX).await?;
     let session = app.sessions.enter(&key).ok_or(Refused::Busy)?;
@@ -104,7 +105,8 @@ pub(crate) async fn open_tcs(State(app): State<Arc<App>>, request: Request) -> R
 async fn admit_tcs(app: &Arc<App>, request: Request) -> Result<Response, Refused> {
     let (mut parts, _) = request.into_parts();
     app.authenticator.request(&parts, b"")?;
-    let connect = tcs::Connect::from_query(parts.uri.query().unwrap_or_default()).ok_or(Refused::BadRequest)?;
+    let connect =
+        tcs::Connect::from_query(parts.uri.query().unwrap_or_default()).ok_or(Refused::BadRequest)?;
     let key = instance(&app.driver.state(), &connect.cluster, &connect.container_instance)?;
     let frame_bytes_max = tcs::FRAME_BYTES_MAX + tcs::frame::HEADER_BYTES_MAX;
     let upgrade = upgrade(&mut parts, frame_bytes_max).await?;

@@ -22,3 +22,6 @@ pub(crate) const TCS_PATH: &str = "/tcs";
 pub(crate) const ACS_ROUTE: &str = "/acs/ws";
 /// Where the TCS channel is opened.
 pub(crate) const TCS_ROUTE: &str = "/tcs/ws";
+
+#[cfg(test)]
+mod tests;

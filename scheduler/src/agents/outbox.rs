@@ -37,7 +37,8 @@ impl Outbox {
     /// The tasks to be told of now: stops first, since they make room.
     pub(super) fn due(&self, state: &State, instance: &InstanceKey) -> Vec<Arc<Task>> {
         let live = state.live_tasks_on(instance).filter_map(|task| Some((word(task)?, task)));
-        let mut due: Vec<_> = live.filter(|(word, task)| !self.said.contains(&(task.key.id, *word))).collect();
+        let mut due: Vec<_> =
+            live.filter(|(word, task)| !self.said.contains(&(task.key.id, *word))).collect();
         due.sort_by_key(|(word, task)| (std::cmp::Reverse(*word), task.times.created, task.key.id));
         due.into_iter().map(|(_, task)| task.clone()).collect()
     }
@@ -143,8 +144,11 @@ mod tests {
         let mut world = World::with_tasks(2);
         let mut outbox = Outbox::default();
         let stopping = world.tasks[1].clone();
-        let first: Vec<_> =
-            outbox.due(&world.state, &world.instance).into_iter().filter(|task| task.key == stopping).collect();
+        let first: Vec<_> = outbox
+            .due(&world.state, &world.instance)
+            .into_iter()
+            .filter(|task| task.key == stopping)
+            .collect();
         outbox.sent("m1".into(), &first);
         stop(&mut world, &stopping);
         let due = outbox.due(&world.state, &world.instance);

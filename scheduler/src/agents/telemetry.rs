@@ -73,7 +73,10 @@ impl Channel<'_> {
         self.send(tcs::Message::HeartbeatMessage(tcs::HeartbeatMessage { healthy: Some(true) })).await
     }
 
-    async fn receive(&mut self, received: Option<Result<axum::extract::ws::Message, axum::Error>>) -> Result<(), End> {
+    async fn receive(
+        &mut self,
+        received: Option<Result<axum::extract::ws::Message, axum::Error>>,
+    ) -> Result<(), End> {
         let text = wire::text(received)?;
         self.heard_at = Instant::now();
         let Some(text) = text else { return Ok(()) };
@@ -101,7 +104,8 @@ impl Channel<'_> {
                 self.send(tcs::Message::AckPublishMetric(tcs::AckPublishMetric::default())).await
             }
             tcs::Message::PublishInstanceStatusRequest(_) => {
-                self.send(tcs::Message::AckPublishInstanceStatus(tcs::AckPublishInstanceStatus::default())).await
+                self.send(tcs::Message::AckPublishInstanceStatus(tcs::AckPublishInstanceStatus::default()))
+                    .await
             }
             other => {
                 tracing::debug!(kind = other.kind(), "an agent sent a message that schedulers do not take");
@@ -111,7 +115,7 @@ impl Channel<'_> {
     }
 
     /// If this is lost, the agent's next message repeats it.
-    async fn publish_health(&self, request: &tcs::PublishHealthRequest) -> Result<(), End> {
+    async fn publish_health(&mut self, request: &tcs::PublishHealthRequest) -> Result<(), End> {
         let tasks = news(&self.app.driver.state(), &self.key, request);
         if tasks.is_empty() {
             return Ok(());
@@ -126,11 +130,16 @@ impl Channel<'_> {
 }
 
 /// The containers of this instance's tasks whose health is not yet known to be what the request says.
-fn news(state: &State, instance: &InstanceKey, request: &tcs::PublishHealthRequest) -> Vec<(TaskKey, Vec<(Name, Health)>)> {
+fn news(
+    state: &State,
+    instance: &InstanceKey,
+    request: &tcs::PublishHealthRequest,
+) -> Vec<(TaskKey, Vec<(Name, Health)>)> {
     let tasks = request.tasks.iter().flatten().filter_map(|published| {
         let key = resolve::task_key(state, &instance.cluster, published.task_arn.as_deref()?).ok()?;
         let task = state.tasks.get(&key).filter(|task| task.instance == instance.id)?;
-        let changed: Vec<_> = published.containers.iter().flatten().filter_map(|one| change(task, one)).collect();
+        let changed: Vec<_> =
+            published.containers.iter().flatten().filter_map(|one| change(task, one)).collect();
         (!changed.is_empty()).then_some((key, changed))
     });
     tasks.collect()
@@ -175,7 +184,9 @@ mod tests {
         let healthy = request(&world, "web", "HEALTHY");
         let said = news(&world.state, &world.instance, &healthy);
         assert_eq!(said, [(world.tasks[0].clone(), vec![("web".into(), Health::Healthy)])]);
-        world.state.apply(&Event::TaskHealthReported { task: world.tasks[0].clone(), health: said[0].1.clone() });
+        world
+            .state
+            .apply(&Event::TaskHealthReported { task: world.tasks[0].clone(), health: said[0].1.clone() });
         assert!(news(&world.state, &world.instance, &healthy).is_empty());
         assert_eq!(news(&world.state, &world.instance, &request(&world, "web", "UNHEALTHY")).len(), 1);
     }

@@ -3,12 +3,19 @@
 use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
+use futures_util::SinkExt;
 
 /// How long a frame may take to be taken by the peer. Beyond it the connection is as good as dead.
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a peer may be silent. An agent answers each heartbeat, so this is several missed in a row.
 pub(super) const SILENCE_MAX: Duration = Duration::from_mins(2);
+
+/// How long a goodbye may take.
+const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What the WebSocket protocol leaves for a reason in a control frame of at most 125 bytes.
+const CLOSE_REASON_BYTES_MAX: usize = 123;
 
 /// Why a session ends.
 #[derive(Debug, thiserror::Error)]
@@ -63,11 +70,32 @@ pub(super) fn text(received: Option<Result<Message, axum::Error>>) -> Result<Opt
     }
 }
 
-/// Says goodbye where the peer still listens.
+/// Says goodbye where the peer still listens, or answers its own goodbye.
 pub(super) async fn close(mut socket: WebSocket, end: &End) {
-    if let Some(code) = end.code() {
-        let frame = CloseFrame { code, reason: end.to_string().into() };
-        // The peer may be gone; there is nothing to be done about it.
-        let _ = tokio::time::timeout(SEND_TIMEOUT, socket.send(Message::Close(Some(frame)))).await;
+    let goodbye = async {
+        if let Some(code) = end.code() {
+            let reason = cut(end.to_string()).into();
+            let _ = socket.send(Message::Close(Some(CloseFrame { code, reason }))).await;
+        }
+        let _ = socket.close().await;
+    };
+    // The peer may be gone; there is nothing to be done about it.
+    let _ = tokio::time::timeout(GOODBYE_TIMEOUT, goodbye).await;
+}
+
+/// The text, cut to what fits in a close frame.
+fn cut(mut reason: String) -> String {
+    reason.truncate(reason.floor_char_boundary(CLOSE_REASON_BYTES_MAX));
+    reason
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_cut_between_letters() {
+        assert_eq!(cut("short".to_owned()), "short");
+        assert_eq!(cut("ä".repeat(100)).len(), CLOSE_REASON_BYTES_MAX - 1);
     }
 }

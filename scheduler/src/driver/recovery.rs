@@ -24,7 +24,9 @@ pub enum Error {
          {region}; start with those, or choose another data directory"
     )]
     OtherHome { found_account: String, found_region: String, account: String, region: String },
-    #[error("the journal has no founding record; nothing was changed. Restore it from a backup, or move it away")]
+    #[error(
+        "the journal has no founding record; nothing was changed. Restore it from a backup, or move it away"
+    )]
     Unfounded,
 }
 
@@ -80,7 +82,9 @@ fn replay(loaded: Loaded, home: Home, founding: Founding) -> Result<Recovered, E
             Record::Founded(founded) => found = Some(founded),
             Record::Happened { at, events } => {
                 latest = latest.max(at);
-                events.iter().for_each(|event| state.apply(event));
+                for event in &events {
+                    state.apply(event);
+                }
             }
         }
     }

@@ -138,7 +138,10 @@ async fn a_long_journal_is_cut_to_a_snapshot() {
     let journal = running.stop().await;
     let again = Running::start(journal);
     let names = names(&again.driver.state());
-    assert!(["c0", "c1", "c2", "kept"].iter().all(|name| names.iter().any(|found| found == name)), "{names:?}");
+    assert!(
+        ["c0", "c1", "c2", "kept"].iter().all(|name| names.iter().any(|found| found == name)),
+        "{names:?}"
+    );
 }
 
 #[test]

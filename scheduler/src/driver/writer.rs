@@ -22,6 +22,7 @@ use tokio::task::JoinHandle;
 use super::{Done, Failure, Recovered, Request, Surroundings, explain};
 use crate::journal::record::{self, Founding};
 use crate::journal::{self, Journal};
+use crate::stop;
 
 /// Most commands decided into one append: enough to share the sync among a burst, few enough that the first of them
 /// does not wait long for the last.
@@ -99,14 +100,17 @@ impl Writer {
     }
 
     /// Serves commands until told to stop, then answers those that are already queued.
-    pub(super) async fn run(mut self, mut requests: mpsc::Receiver<Request>, mut stop: watch::Receiver<bool>) -> Stopped {
+    pub(super) async fn run(
+        mut self,
+        mut requests: mpsc::Receiver<Request>,
+        mut stop: watch::Receiver<bool>,
+    ) -> Stopped {
         self.open_day().await;
         let mut stopping = false;
         loop {
             tokio::select! {
                 biased;
-                // A sender that is gone wants a stop just as one that says so.
-                _ = stop.wait_for(|stop| *stop), if !stopping => {
+                () = stop::told(&mut stop), if !stopping => {
                     stopping = true;
                     requests.close();
                 }
@@ -217,7 +221,11 @@ impl Writer {
                 true
             }
             Err(error) => {
-                tracing::warn!(error = explain(&error), commands = batch.verdicts.len(), "a batch is not durable");
+                tracing::warn!(
+                    error = explain(&error),
+                    commands = batch.verdicts.len(),
+                    "a batch is not durable"
+                );
                 self.working = State::clone(&self.publisher.borrow());
                 for verdict in batch.verdicts {
                     // The caller may have gone.
@@ -273,7 +281,8 @@ impl Writer {
         if let Some(snapping) = self.snapping.take_if(|snapping| snapping.is_finished()) {
             let (through, bytes) = snapping.await.expect("writing a snapshot down does not panic");
             self.write_snapshot(through, bytes).await;
-        } else if self.snapping.is_none() && self.records_unsnapped >= self.surroundings.records_per_snapshot {
+        } else if self.snapping.is_none() && self.records_unsnapped >= self.surroundings.records_per_snapshot
+        {
             let through = self.next_index - 1;
             let (state, founding) = (self.publisher.borrow().clone(), self.founding.clone());
             let at = self.surroundings.clock.now();

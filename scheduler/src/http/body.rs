@@ -27,7 +27,8 @@ async fn read_within(body: Body) -> Result<Vec<u8>, ApiError> {
     let mut length = 0;
     let mut chunks = body.into_data_stream();
     while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|error| ApiError::serialization(format!("The body cannot be read: {error}")))?;
+        let chunk =
+            chunk.map_err(|error| ApiError::serialization(format!("The body cannot be read: {error}")))?;
         length += chunk.len();
         if length <= BODY_BYTES_MAX {
             kept.extend_from_slice(&chunk);

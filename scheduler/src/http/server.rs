@@ -11,6 +11,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
+use crate::stop;
+
 /// Most connections that make requests at one time; further ones wait in the kernel. A connection that became an
 /// agent's channel is counted by the agents' own bound instead.
 const CONNECTIONS_MAX: usize = 1024;
@@ -31,21 +33,21 @@ const STOP_GRACE: Duration = Duration::from_secs(5);
 /// How long to wait when the system gives no connection, for want of file descriptors as a rule.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
-/// Serves until `stop` turns true and the requests under way have ended.
-pub(crate) async fn serve(listener: TcpListener, router: Router, mut stop: watch::Receiver<bool>) {
+/// Serves until `stopping` turns true and the requests under way have ended.
+pub(crate) async fn serve(listener: TcpListener, router: Router, mut stopping: watch::Receiver<bool>) {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     loop {
         let stream = tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => break,
+            () = stop::told(&mut stopping) => break,
             // Ended connections are taken out here, so the set does not grow with the number that ever were.
             Some(_) = connections.join_next() => continue,
             stream = accept(&listener, &room) => stream,
         };
         if let Some((stream, permit)) = stream {
-            let (router, stop) = (router.clone(), stop.clone());
+            let (router, stopping) = (router.clone(), stopping.clone());
             connections.spawn(async move {
-                serve_connection(stream, router, stop).await;
+                serve_connection(stream, router, stopping).await;
                 drop(permit);
             });
         }
@@ -72,7 +74,7 @@ async fn accept(
     }
 }
 
-async fn serve_connection(stream: TcpStream, router: Router, mut stop: watch::Receiver<bool>) {
+async fn serve_connection(stream: TcpStream, router: Router, mut stopping: watch::Receiver<bool>) {
     // Answers are small: waiting for more to send only delays them. A socket that refuses is about to fail anyway.
     let _ = stream.set_nodelay(true);
     let connection = http1::Builder::new()
@@ -85,7 +87,7 @@ async fn serve_connection(stream: TcpStream, router: Router, mut stop: watch::Re
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        _ = stop.wait_for(|stop| *stop) => {
+        () = stop::told(&mut stopping) => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

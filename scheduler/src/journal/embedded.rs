@@ -58,7 +58,9 @@ impl EmbeddedJournal {
         }
         match self.read(read_format)? {
             Some(FORMAT) => Ok(()),
-            Some(other) => foreign(format!("its format is {other}, this version of ecsr reads format {FORMAT}")),
+            Some(other) => {
+                foreign(format!("its format is {other}, this version of ecsr reads format {FORMAT}"))
+            }
             None => foreign("it is the database of another program".to_owned()),
         }
     }
@@ -89,7 +91,8 @@ impl EmbeddedJournal {
             Some(database) => database,
             None => open_database(&self.path)?,
         };
-        let current = transact(&database, epoch, work).map_err(|source| Error::Write { source: Box::new(source) })?;
+        let current =
+            transact(&database, epoch, work).map_err(|source| Error::Write { source: Box::new(source) })?;
         self.database = Some(database);
         if current == epoch { Ok(()) } else { Err(Error::Superseded { held: epoch, current }) }
     }
@@ -101,7 +104,8 @@ impl Journal for EmbeddedJournal {
         let snapshot = self.read(|database| {
             let table = database.begin_read()?.open_table(SNAPSHOT)?;
             let newest = table.last()?;
-            Ok(newest.map(|(through, bytes)| Snapshot { through: through.value(), bytes: bytes.value().to_vec() }))
+            Ok(newest
+                .map(|(through, bytes)| Snapshot { through: through.value(), bytes: bytes.value().to_vec() }))
         })?;
         let first_index = snapshot.as_ref().map_or(0, |snapshot| snapshot.through + 1);
         let records = self.read(|database| {
@@ -206,7 +210,9 @@ fn explain_open(path: &Path, error: DatabaseError) -> Error {
             Error::Foreign { path, problem: format!("its file format {version} is too old") }
         }
         DatabaseError::Storage(StorageError::Corrupted(problem)) => Error::Damaged { path, problem },
-        DatabaseError::Storage(StorageError::Io(source)) if source.kind() == std::io::ErrorKind::InvalidData => {
+        DatabaseError::Storage(StorageError::Io(source))
+            if source.kind() == std::io::ErrorKind::InvalidData =>
+        {
             Error::Foreign { path, problem: source.to_string() }
         }
         error => Error::Open { path, source: Box::new(error.into()) },
@@ -264,7 +270,9 @@ mod tests {
         let first = journal.load().unwrap().epoch;
         let second = journal.load().unwrap().epoch;
         let refused = journal.append(first, 0, &records(&["a"]));
-        assert!(matches!(refused, Err(Error::Superseded { held, current }) if (held, current) == (first, second)));
+        assert!(
+            matches!(refused, Err(Error::Superseded { held, current }) if (held, current) == (first, second))
+        );
         journal.append(second, 0, &records(&["b"])).unwrap();
         assert_eq!(journal.load().unwrap().records, records(&["b"]));
     }

@@ -39,7 +39,10 @@ pub enum Error {
 pub(crate) enum Record {
     Founded(Founding),
     /// Events decided at one time.
-    Happened { at: Timestamp, events: Vec<Event> },
+    Happened {
+        at: Timestamp,
+        events: Vec<Event>,
+    },
 }
 
 #[derive(Serialize)]
@@ -84,7 +87,9 @@ pub(crate) fn founding(founding: &Founding) -> Vec<u8> {
 /// The records that hold these events, decided at one time, in order.
 pub(crate) fn events(at: Timestamp, events: &[Event]) -> Vec<Vec<u8>> {
     let chunks = events.chunks(EVENTS_PER_RECORD_MAX);
-    chunks.map(|chunk| write(&Written { v: VERSION, founded: None, at: Some(at), events: Some(chunk) })).collect()
+    chunks
+        .map(|chunk| write(&Written { v: VERSION, founded: None, at: Some(at), events: Some(chunk) }))
+        .collect()
 }
 
 /// Reads the record with that index.
@@ -157,7 +162,10 @@ mod tests {
         let check = |bytes: &str, expected: &str| {
             assert_eq!(read(7, bytes.as_bytes()).unwrap_err().to_string(), expected, "{bytes}");
         };
-        check(r#"{"v":2,"wonders":[]}"#, "record 7 was written by a newer version of ecsr (format 2); start that version");
+        check(
+            r#"{"v":2,"wonders":[]}"#,
+            "record 7 was written by a newer version of ecsr (format 2); start that version",
+        );
         check("nonsense", "record 7 cannot be read");
         check(r#"{"v":1}"#, "record 7 holds neither events nor a founding");
         check(r#"{"v":1,"events":[{"Unheard":1}]}"#, "record 7 cannot be read");

@@ -55,8 +55,13 @@ pub(super) async fn run(session: &Session, args: Args) -> anyhow::Result<()> {
     settle(session, &cluster, answer, &args.wait, Baseline::default()).await
 }
 
-/// The request of the file's `members` with the flags laid over; the session's `cluster` unless the file names one.
-fn request(args: &Args, mut members: Map<String, Value>, cluster: &str) -> Result<Map<String, Value>, Failure> {
+/// The request of the file's `members` with the flags laid over; the session's `cluster` unless the file
+/// names one.
+fn request(
+    args: &Args,
+    mut members: Map<String, Value>,
+    cluster: &str,
+) -> Result<Map<String, Value>, Failure> {
     let mut set = |name: &str, value: Option<Value>| {
         if let Some(value) = value {
             members.insert(name.to_owned(), value);
@@ -66,12 +71,16 @@ fn request(args: &Args, mut members: Map<String, Value>, cluster: &str) -> Resul
     set("desiredCount", args.count.map(|count| json!(count)));
     set("serviceName", args.name.as_ref().map(|name| json!(name)));
     set("launchType", args.launch_type.as_ref().map(|kind| json!(kind.to_uppercase())));
-    set("schedulingStrategy", args.scheduling_strategy.as_ref().map(|strategy| json!(strategy.to_uppercase())));
+    set(
+        "schedulingStrategy",
+        args.scheduling_strategy.as_ref().map(|strategy| json!(strategy.to_uppercase())),
+    );
     set("tags", (!args.tags.is_empty()).then(|| input::tags(&args.tags)));
     members.entry("cluster").or_insert_with(|| json!(cluster));
     if !members.contains_key("serviceName") {
         let definition = members.get("taskDefinition").and_then(Value::as_str);
-        let name = definition.map(family_of).ok_or_else(|| usage("the service has no name").hint("give --name"))?;
+        let name =
+            definition.map(family_of).ok_or_else(|| usage("the service has no name").hint("give --name"))?;
         members.insert("serviceName".to_owned(), json!(name));
     }
     let daemon = members.get("schedulingStrategy").is_some_and(|strategy| strategy == "DAEMON");
@@ -112,13 +121,17 @@ mod tests {
             json!({}),
             json!({
                 "cluster": "here", "serviceName": "web", "desiredCount": 1, "launchType": "EXTERNAL",
-                "taskDefinition": "arn:aws:ecs:r:a:task-definition/web:3", "tags": [{"key": "team", "value": "a"}],
+                "taskDefinition": "arn:aws:ecs:r:a:task-definition/web:3",
+                "tags": [{"key": "team", "value": "a"}],
             }),
         );
         check(
             "-t agent --scheduling-strategy daemon",
             json!({}),
-            json!({"cluster": "here", "serviceName": "agent", "taskDefinition": "agent", "schedulingStrategy": "DAEMON"}),
+            json!({
+                "cluster": "here", "serviceName": "agent", "taskDefinition": "agent",
+                "schedulingStrategy": "DAEMON",
+            }),
         );
         check(
             "--cli-input-json unread --count 2",
@@ -129,7 +142,13 @@ mod tests {
 
     #[test]
     fn usage_is_checked() {
-        for line in ["--count 2", "-t web --count -1", "-t web --count many", "-t web --tag novalue", "-t web --timeout 5m"] {
+        for line in [
+            "--count 2",
+            "-t web --count -1",
+            "-t web --count many",
+            "-t web --tag novalue",
+            "-t web --timeout 5m",
+        ] {
             let words = std::iter::once("create").chain(line.split_whitespace());
             assert!(Command::try_parse_from(words).is_err(), "{line}");
         }

@@ -6,9 +6,9 @@ use serde_json::json;
 
 use super::summary;
 use crate::ecs::Operation;
-use crate::output::{print, show};
 use crate::output::Format;
 use crate::output::text::text;
+use crate::output::{print, show};
 use crate::refs::{Located, locate};
 use crate::session::Session;
 use crate::wait;
@@ -25,7 +25,13 @@ pub(crate) struct Args {
     #[arg(long)]
     wait: bool,
     /// How long to wait: 90s, 10m, 1h
-    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = crate::verb::duration, requires = "wait")]
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "10m",
+        value_parser = crate::verb::duration,
+        requires = "wait"
+    )]
     timeout: Duration,
 }
 

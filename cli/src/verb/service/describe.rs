@@ -1,4 +1,5 @@
-//! `ecsr service describe`: a page for people, or ECS's answer. The page adds the tasks, which ECS keeps apart.
+//! `ecsr service describe`: a page for people, or ECS's answer. The page adds the tasks, which ECS keeps
+//! apart.
 
 use serde_json::{Value, json};
 
@@ -119,7 +120,10 @@ fn breaker(service: &Value) -> String {
 
 fn events(service: &Value) -> String {
     let newest = list(service, "events").iter().take(EVENTS_SHOWN);
-    newest.map(|event| format!("{:>6} ago   {}", age(event, "createdAt"), text(event, "message"))).collect::<Vec<_>>().join("\n")
+    newest
+        .map(|event| format!("{:>6} ago   {}", age(event, "createdAt"), text(event, "message")))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 #[cfg(test)]
@@ -143,7 +147,11 @@ mod tests {
         let service = json!({"serviceName": "web", "status": "ACTIVE", "desiredCount": 2, "runningCount": 2,
             "pendingCount": 0, "events": [{"message": "(service web) has reached a steady state."}]});
         let page = page(&service, &[]);
-        assert!(page.contains("Tasks:   2 desired, 2 running, 0 pending") || page.contains("2 desired, 2 running"), "{page}");
+        assert!(
+            page.contains("Tasks:   2 desired, 2 running, 0 pending")
+                || page.contains("2 desired, 2 running"),
+            "{page}"
+        );
         assert!(page.contains("has reached a steady state."), "{page}");
         assert!(!page.contains("Placement strategy"), "{page}");
     }

@@ -53,6 +53,8 @@ fn line(format: Format, event: &Value) -> anyhow::Result<String> {
     Ok(match format {
         Format::Table => format!("{}   {}", iso(event, "createdAt"), text(event, "message")),
         Format::Json => crate::output::time::with_iso_times(event).to_string(),
-        Format::Yaml => format!("---\n{}", serde_yaml_ng::to_string(&crate::output::time::with_iso_times(event))?),
+        Format::Yaml => {
+            format!("---\n{}", serde_yaml_ng::to_string(&crate::output::time::with_iso_times(event))?)
+        }
     })
 }

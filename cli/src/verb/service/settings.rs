@@ -1,5 +1,5 @@
-//! The settings that `service create` and `service update` share, as flags, and how they become members of the
-//! request. What has no flag can be given with `--cli-input-json`; a flag wins over the file.
+//! The settings that `service create` and `service update` share, as flags, and how they become members of
+//! the request. What has no flag can be given with `--cli-input-json`; a flag wins over the file.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -22,7 +22,15 @@ pub(crate) struct Settings {
     max_percent: Option<u32>,
 
     /// Stop a deployment whose tasks keep failing; with `rollback`, go back to the last good one
-    #[arg(long, value_name = "MODE", num_args = 0..=1, require_equals = true, default_missing_value = "stop", value_parser = ["stop", "rollback", "off"], help_heading = HEADING)]
+    #[arg(
+        long,
+        value_name = "MODE",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "stop",
+        value_parser = ["stop", "rollback", "off"],
+        help_heading = HEADING
+    )]
     circuit_breaker: Option<String>,
 
     /// How tasks are spread: spread:FIELD, binpack:cpu, binpack:memory or random; repeatable, in order
@@ -30,7 +38,12 @@ pub(crate) struct Settings {
     placement_strategy: Vec<Value>,
 
     /// Where tasks may run: distinctInstance, or memberOf:EXPRESSION; repeatable
-    #[arg(long, value_name = "TYPE[:EXPRESSION]", value_parser = placement_constraint, help_heading = HEADING)]
+    #[arg(
+        long,
+        value_name = "TYPE[:EXPRESSION]",
+        value_parser = placement_constraint,
+        help_heading = HEADING
+    )]
     placement_constraint: Vec<Value>,
 
     /// targetGroupArn=ARN,containerName=NAME,containerPort=PORT; repeatable
@@ -42,7 +55,13 @@ pub(crate) struct Settings {
     health_check_grace_period: Option<u32>,
 
     /// Where tags of new tasks come from
-    #[arg(long, value_name = "SOURCE", value_parser = ["SERVICE", "TASK_DEFINITION", "NONE"], ignore_case = true, help_heading = HEADING)]
+    #[arg(
+        long,
+        value_name = "SOURCE",
+        value_parser = ["SERVICE", "TASK_DEFINITION", "NONE"],
+        ignore_case = true,
+        help_heading = HEADING
+    )]
     propagate_tags: Option<String>,
 
     /// A subnet for tasks in network mode awsvpc; repeatable

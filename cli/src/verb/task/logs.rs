@@ -1,9 +1,9 @@
 //! `ecsr task logs`: what a task's containers wrote, from the Docker engine that ran them.
 //!
-//! ECS itself keeps no logs. The engine is asked first, and ECS only when the engine does not have the task, to
-//! say where it is; so the logs of a task are readable while the scheduler is away, or has forgotten it.
+//! ECS itself keeps no logs. The engine is asked first, and ECS only when the engine does not have the task,
+//! to say where it is; so the logs of a task are readable while the scheduler is away, or has forgotten it.
 
-use std::io::{self, Write as _};
+use std::io;
 
 use bollard::Docker;
 use bollard::container::LogOutput;
@@ -90,7 +90,10 @@ fn of_task(containers: Vec<Source>, given: &str) -> Result<Vec<Source>, Failure>
     found.sort_by(|a, b| (&a.task_arn, &a.name).cmp(&(&b.task_arn, &b.name)));
     match found.chunk_by(|a, b| a.task_arn == b.task_arn).count() {
         0 | 1 => Ok(found),
-        tasks => Err(usage(format!("{tasks} tasks have an id that starts with {id}")).hint("give more of its digits")),
+        tasks => {
+            Err(usage(format!("{tasks} tasks have an id that starts with {id}"))
+                .hint("give more of its digits"))
+        }
     }
 }
 
@@ -99,7 +102,9 @@ fn of_container(mut sources: Vec<Source>, container: Option<&str>) -> Result<Vec
     let names = sources.iter().map(|source| source.name.clone()).collect::<Vec<_>>().join(", ");
     sources.retain(|source| source.name == container);
     if sources.is_empty() {
-        return Err(not_found(format!("the task has no container {container}")).hint(format!("it has {names}")));
+        return Err(
+            not_found(format!("the task has no container {container}")).hint(format!("it has {names}"))
+        );
     }
     Ok(sources)
 }
@@ -180,7 +185,11 @@ async fn awslogs_hint(session: &Session, task: &serde_json::Value) -> Option<Str
         (text(log, "logDriver") == "awslogs").then(|| {
             let stream = match option("awslogs-stream-prefix") {
                 prefix if prefix.is_empty() => String::new(),
-                prefix => format!(" --log-stream-names {prefix}/{}/{}", text(container, "name"), short(task, "taskArn")),
+                prefix => format!(
+                    " --log-stream-names {prefix}/{}/{}",
+                    text(container, "name"),
+                    short(task, "taskArn")
+                ),
             };
             format!("aws logs tail {}{stream}", option("awslogs-group"))
         })
@@ -192,7 +201,11 @@ mod tests {
     use super::*;
 
     fn source(task: &str, name: &str) -> Source {
-        Source { id: format!("{task}-{name}"), name: name.into(), task_arn: format!("arn:aws:ecs:r:a:task/c/{task}") }
+        Source {
+            id: format!("{task}-{name}"),
+            name: name.into(),
+            task_arn: format!("arn:aws:ecs:r:a:task/c/{task}"),
+        }
     }
 
     #[test]

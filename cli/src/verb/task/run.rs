@@ -12,7 +12,7 @@ use crate::input;
 use crate::output::show;
 use crate::output::text::{last_part, list, text};
 use crate::session::Session;
-use crate::wait::{self, Until, why_stopped};
+use crate::wait::{self, why_stopped};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -84,9 +84,11 @@ pub(super) async fn run(session: &Session, args: Args) -> anyhow::Result<()> {
     }
     let arns: Vec<Value> = list(&answer, "tasks").iter().map(|task| task["taskArn"].clone()).collect();
     let timeout = args.timeout.unwrap_or(Duration::MAX);
-    let ended = wait::tasks(session, &cluster, &arns, Until::Stopped, timeout).await?;
+    let ended = wait::tasks_stopped(session, &cluster, &arns, timeout).await?;
     show(session.format(), &json!({ "tasks": ended }), |answer| {
-        let line = |task: &Value| format!("task {} stopped: {}", last_part(&text(task, "taskArn")), why_stopped(task));
+        let line = |task: &Value| {
+            format!("task {} stopped: {}", last_part(&text(task, "taskArn")), why_stopped(task))
+        };
         list(answer, "tasks").iter().map(line).collect::<Vec<_>>().join("\n")
     })?;
     Ok(outcome(&ended)?)
@@ -130,15 +132,19 @@ fn overrides(args: &Args, containers: &[String]) -> Result<Vec<Value>, Failure> 
         settings.push((slot(default_container(args, containers)?), "command", json!(args.command)));
     }
     for (key, value) in &args.env {
-        let (container, name) = match key.split_once('.').filter(|(prefix, _)| containers.iter().any(|c| c == prefix)) {
-            Some((container, name)) => (container.to_owned(), name),
-            None => (default_container(args, containers)?, key.as_str()),
-        };
+        let (container, name) =
+            match key.split_once('.').filter(|(prefix, _)| containers.iter().any(|c| c == prefix)) {
+                Some((container, name)) => (container.to_owned(), name),
+                None => (default_container(args, containers)?, key.as_str()),
+            };
         settings.push((slot(container), "environment", json!({"name": name, "value": value})));
     }
     for (index, member, value) in settings {
         let members = &mut touched[index].1;
-        match members.entry(member).or_insert_with(|| if member == "command" { json!(null) } else { json!([]) }) {
+        match members
+            .entry(member)
+            .or_insert_with(|| if member == "command" { json!(null) } else { json!([]) })
+        {
             Value::Array(items) => items.push(value),
             slot => *slot = value,
         }
@@ -194,13 +200,12 @@ fn not_placed(failures: &[Value], started: &[Value]) -> Failure {
 fn outcome(tasks: &[Value]) -> Result<(), Failure> {
     let mut failed = tasks.iter().filter(|task| exit_code(task) != Some(0));
     let Some(first) = failed.next() else { return Ok(()) };
-    match (tasks, exit_code(first).map(u8::try_from)) {
-        ([_], Some(Ok(code))) => Err(Failure::new(Kind::Container(code), why_stopped(first))),
-        _ => {
-            let count = 1 + failed.count();
-            Err(Failure::new(Kind::Failed, format!("{count} of {} tasks failed: {}", tasks.len(), why_stopped(first))))
-        }
+    if let ([_], Some(Ok(code))) = (tasks, exit_code(first).map(u8::try_from)) {
+        return Err(Failure::new(Kind::Container(code), why_stopped(first)));
     }
+    let count = 1 + failed.count();
+    let message = format!("{count} of {} tasks failed: {}", tasks.len(), why_stopped(first));
+    Err(Failure::new(Kind::Failed, message))
 }
 
 /// The exit code of a stopped task: the first that is not 0; `None` when a container never ran.
@@ -228,42 +233,58 @@ mod tests {
 
     #[test]
     fn overrides_go_to_their_containers() {
-        fn check(line: &str, containers: &[&str], expected: Option<Value>) {
+        fn check(line: &str, containers: &[&str], expected: Option<&Value>) {
             let containers: Vec<String> = containers.iter().map(|name| (*name).to_owned()).collect();
-            assert_eq!(overrides(&parse(line), &containers).ok().map(Value::Array), expected, "{line}");
+            assert_eq!(
+                overrides(&parse(line), &containers).ok().map(Value::Array).as_ref(),
+                expected,
+                "{line}"
+            );
         }
         check(
             "-t batch -e MODE=full -- /bin/import --all",
             &["main"],
-            Some(json!([{"name": "main", "command": ["/bin/import", "--all"], "environment": [{"name": "MODE", "value": "full"}]}])),
+            Some(&json!([{
+                "name": "main",
+                "command": ["/bin/import", "--all"],
+                "environment": [{"name": "MODE", "value": "full"}],
+            }])),
         );
         check(
             "-t web -e web.A=1 -e side.B=2 -e web.C=3",
             &["web", "side"],
-            Some(json!([
+            Some(&json!([
                 {"name": "web", "environment": [{"name": "A", "value": "1"}, {"name": "C", "value": "3"}]},
                 {"name": "side", "environment": [{"name": "B", "value": "2"}]},
             ])),
         );
-        check("-t web -e a.b=1", &["web"], Some(json!([{"name": "web", "environment": [{"name": "a.b", "value": "1"}]}])));
+        check(
+            "-t web -e a.b=1",
+            &["web"],
+            Some(&json!([{"name": "web", "environment": [{"name": "a.b", "value": "1"}]}])),
+        );
         check("-t web -e A=1", &["web", "side"], None);
         check(
             "-t web --container side -- true",
             &["web", "side"],
-            Some(json!([{"name": "side", "command": ["true"]}])),
+            Some(&json!([{"name": "side", "command": ["true"]}])),
         );
     }
 
     #[test]
     fn overrides_join_those_of_the_file() {
-        let Value::Object(mut request) = json!({"overrides": {"cpu": "256", "containerOverrides": [{"name": "a", "cpu": 1}]}})
+        let Value::Object(mut request) =
+            json!({"overrides": {"cpu": "256", "containerOverrides": [{"name": "a", "cpu": 1}]}})
         else {
             unreachable!()
         };
         merge_overrides(&mut request, vec![json!({"name": "a", "command": ["x"]}), json!({"name": "b"})]);
         assert_eq!(
             request["overrides"],
-            json!({"cpu": "256", "containerOverrides": [{"name": "a", "cpu": 1, "command": ["x"]}, {"name": "b"}]})
+            json!({
+                "cpu": "256",
+                "containerOverrides": [{"name": "a", "cpu": 1, "command": ["x"]}, {"name": "b"}],
+            })
         );
     }
 
@@ -277,7 +298,10 @@ mod tests {
         check(json!([ended(0)]), None);
         check(json!([ended(7)]), Some(Kind::Container(7)));
         check(json!([ended(0), ended(7)]), Some(Kind::Failed));
-        check(json!([{"containers": [{"name": "a", "reason": "CannotPullContainerError: x"}]}]), Some(Kind::Failed));
+        check(
+            json!([{"containers": [{"name": "a", "reason": "CannotPullContainerError: x"}]}]),
+            Some(Kind::Failed),
+        );
     }
 
     #[test]

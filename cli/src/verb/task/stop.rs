@@ -1,4 +1,5 @@
-//! `ecsr task stop`: asks for the end of tasks; the agent gives their containers the grace of their definition.
+//! `ecsr task stop`: asks for the end of tasks; the agent gives their containers the grace of their
+//! definition.
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use crate::output::show;
 use crate::output::text::{list, short, text};
 use crate::refs;
 use crate::session::Session;
-use crate::wait::{self, Until};
+use crate::wait;
 
 /// Flags of `task stop`.
 #[derive(Debug, clap::Args)]
@@ -24,7 +25,13 @@ pub(crate) struct Args {
     #[arg(long)]
     wait: bool,
     /// How long to wait: 90s, 10m, 1h
-    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = crate::verb::duration, requires = "wait")]
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "10m",
+        value_parser = crate::verb::duration,
+        requires = "wait"
+    )]
     timeout: Duration,
 }
 
@@ -44,7 +51,7 @@ pub(super) async fn run(session: &Session, args: Args) -> anyhow::Result<()> {
         for task in &mut stopping {
             let arn = [task["taskArn"].clone()];
             let cluster = text(task, "clusterArn");
-            let mut found = wait::tasks(session, &cluster, &arn, Until::Stopped, args.timeout).await?;
+            let mut found = wait::tasks_stopped(session, &cluster, &arn, args.timeout).await?;
             *task = found.pop().unwrap_or_default();
         }
     }

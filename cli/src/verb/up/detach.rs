@@ -1,5 +1,6 @@
-//! A scheduler in the background: this binary once more, as `ecsr scheduler` in a session of its own, its output in
-//! a file of the data directory. It counts as started when it has said, beside its lock, where it serves.
+//! A scheduler in the background: this binary once more, as `ecsr scheduler` in a session of its own, its
+//! output in a file of the data directory. It counts as started when it has said, beside its lock, where it
+//! serves.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
@@ -17,7 +18,7 @@ const LOG: &str = "scheduler.log";
 /// A log larger than this is set aside at the next start; one older log is kept.
 const LOG_BYTES_MAX: u64 = 16 << 20;
 /// How long a scheduler may take until it serves: a large journal takes seconds to replay.
-const SERVES_WITHIN: Duration = Duration::from_secs(60);
+const SERVES_WITHIN: Duration = Duration::from_mins(1);
 /// How often to look whether it serves.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// Lines of the log that are shown when it does not start.
@@ -26,7 +27,8 @@ const LINES_SHOWN: usize = 5;
 /// Starts it and waits until it serves.
 pub(super) async fn start(settings: &Settings) -> Result<Running, Failure> {
     let log = settings.data_dir.join(LOG);
-    let failed = |error: io::Error| Failure::new(Kind::Failed, format!("cannot start the scheduler: {error}"));
+    let failed =
+        |error: io::Error| Failure::new(Kind::Failed, format!("cannot start the scheduler: {error}"));
     DirBuilder::new().recursive(true).mode(0o700).create(&settings.data_dir).map_err(failed)?;
     let output = open_log(&log).map_err(failed)?;
     let mut child = spawn(settings, output).map_err(failed)?;
@@ -93,7 +95,7 @@ mod tests {
     fn the_end_of_the_log_is_the_reason() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(LOG);
-        fs::write(&path, (0..20).map(|line| format!("line {line}\n")).collect::<String>()).unwrap();
+        fs::write(&path, (0..20).map(|line| format!("line {line}")).collect::<Vec<_>>().join("\n")).unwrap();
         let message = did_not_start(&path, "it ended").to_string();
         assert!(message.contains("line 19") && !message.contains("line 14"), "{message}");
     }

@@ -1,5 +1,5 @@
-//! Waiting until this machine is an ACTIVE instance with a connected agent. It is told from other machines of the
-//! cluster by an attribute that its agent registers.
+//! Waiting until this machine is an ACTIVE instance with a connected agent. It is told from other machines of
+//! the cluster by an attribute that its agent registers.
 
 use std::time::{Duration, Instant};
 
@@ -14,20 +14,26 @@ use crate::output::text::{list, short, text};
 use crate::session::{INSTANCES, Session};
 
 /// How long an agent may take to join: it registers and connects in well under a second on an idle machine.
-const JOINS_WITHIN: Duration = Duration::from_secs(60);
+const JOINS_WITHIN: Duration = Duration::from_mins(1);
 /// How often to ask whether it has joined.
 const ASK_EVERY: Duration = Duration::from_millis(50);
 /// Questions between two looks at the agent's container.
 const LOOK_AT_CONTAINER_EVERY: u32 = 20;
 
 /// Waits for the agent of `settings` to join; answers the instance's id.
-pub(super) async fn await_active(session: &Session, engine: &Docker, settings: &Settings) -> Result<String, Failure> {
+pub(super) async fn await_active(
+    session: &Session,
+    engine: &Docker,
+    settings: &Settings,
+) -> Result<String, Failure> {
     let began = Instant::now();
     for question in 1u32.. {
         if let Some(instance) = find(session, &settings.host_name).await? {
             let id = short(&instance, "containerInstanceArn");
             if text(&instance, "status") == "DRAINING" {
-                note(&format!("the instance is DRAINING: `ecsr instance activate {id}` puts it back into service"));
+                note(&format!(
+                    "the instance is DRAINING: `ecsr instance activate {id}` puts it back into service"
+                ));
             }
             return Ok(format!("{id} ({})", text(&instance, "status")));
         }

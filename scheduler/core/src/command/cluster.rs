@@ -17,10 +17,14 @@ pub(super) fn create(state: &State, request: &ecs::CreateClusterRequest) -> Resu
     let tags = names::tags(request.tags.as_deref())?;
     let settings = settings(request.settings.as_deref())?;
     if let Some(unknown) = request.capacity_providers.iter().flatten().next() {
-        return Err(invalid(format!("The specified capacity provider '{unknown}' was not found. Specify a valid name or ARN and try again.")));
+        return Err(invalid(format!(
+            "The specified capacity provider '{unknown}' was not found. Specify a valid name or ARN and try again."
+        )));
     }
     if request.default_capacity_provider_strategy.iter().flatten().next().is_some() {
-        return Err(invalid("The default capacity provider strategy names a provider that is not associated with the cluster."));
+        return Err(invalid(
+            "The default capacity provider strategy names a provider that is not associated with the cluster.",
+        ));
     }
     if let Some(cluster) = state.active_cluster(&name) {
         return Ok((Vec::new(), Reply::Cluster(cluster.name.clone())).into());

@@ -95,9 +95,11 @@ fn deletable<'a>(state: &'a State, text: &str) -> Result<&'a Definition, String>
     let definition = revision(state, text).map_err(|refusal| refusal.to_string())?;
     match definition.status {
         DefinitionStatus::Inactive | DefinitionStatus::DeleteInProgress => Ok(definition),
-        DefinitionStatus::Active => Err("The specified task definition is still in ACTIVE status. Please deregister \
+        DefinitionStatus::Active => {
+            Err("The specified task definition is still in ACTIVE status. Please deregister \
                                          the target and try again."
-            .into()),
+                .into())
+        }
     }
 }
 

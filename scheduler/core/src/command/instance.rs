@@ -82,7 +82,10 @@ pub(super) fn deregister(
     let text = request.container_instance.as_deref().filter(|text| !text.is_empty());
     let text = text.ok_or_else(|| invalid("Container instance can not be blank."))?;
     let key = resolve::instance_key(state, &cluster.name, text)?;
-    let instance = state.instances.get(&key).ok_or_else(|| invalid("The referenced container instance was not found."))?;
+    let instance = state
+        .instances
+        .get(&key)
+        .ok_or_else(|| invalid("The referenced container instance was not found."))?;
     let reply = Reply::Instance(key.clone());
     if instance.status == InstanceStatus::Inactive {
         return Ok((Vec::new(), reply).into());
@@ -156,13 +159,13 @@ pub(super) fn connected(
 }
 
 /// The agent's channel closed. What it runs goes on running; nothing new is placed there.
-pub(super) fn disconnected(state: &State, key: &InstanceKey) -> Result<Decision, Refusal> {
+pub(super) fn disconnected(state: &State, key: &InstanceKey) -> Decision {
     let instance = state.instances.get(key).filter(|instance| instance.connected);
     let disconnected = instance.map(|instance| {
         let version = instance.version + 1;
         Event::InstanceSaved(Arc::new(Instance { connected: false, version, ..Instance::clone(instance) }))
     });
-    Ok((disconnected.into_iter().collect(), Reply::Nothing).into())
+    (disconnected.into_iter().collect(), Reply::Nothing).into()
 }
 
 fn registered_before<'a>(
@@ -173,7 +176,9 @@ fn registered_before<'a>(
     let Some(arn) = arn.filter(|arn| !arn.is_empty()) else { return Ok(None) };
     let key = resolve::instance_key(state, cluster, arn)?;
     let found = state.instances.get(&key).filter(|instance| instance.status != InstanceStatus::Inactive);
-    found.map(Some).ok_or_else(|| client("The referenced container instance is not active. Register without its ARN."))
+    found
+        .map(Some)
+        .ok_or_else(|| client("The referenced container instance is not active. Register without its ARN."))
 }
 
 /// External hosts send an empty document; a host that cannot be described is still a host.
@@ -214,7 +219,8 @@ fn kept_attributes(
     known: &Instance,
     given: BTreeMap<String, Option<String>>,
 ) -> BTreeMap<String, Option<String>> {
-    let is_capability = |name: &str| name.starts_with("com.amazonaws.ecs.capability.") || name.starts_with("ecs.capability.");
+    let is_capability =
+        |name: &str| name.starts_with("com.amazonaws.ecs.capability.") || name.starts_with("ecs.capability.");
     let custom = known.attributes.iter().filter(|(name, _)| !is_capability(name));
     let mut kept: BTreeMap<_, _> = custom.map(|(name, value)| (name.clone(), value.clone())).collect();
     kept.extend(given);
@@ -245,12 +251,15 @@ fn resources(request: &ecs::RegisterContainerInstanceRequest) -> Result<Resource
 
 fn amount(resource: &ecs::Resource) -> Result<u32, Refusal> {
     let amount = resource.integer_value.and_then(|amount| u32::try_from(amount).ok());
-    amount.ok_or_else(|| client(format!("Invalid value for resource {}.", resource.name.as_deref().unwrap_or_default())))
+    amount.ok_or_else(|| {
+        client(format!("Invalid value for resource {}.", resource.name.as_deref().unwrap_or_default()))
+    })
 }
 
 fn ports(resource: &ecs::Resource) -> Result<Vec<u16>, Refusal> {
     let read = |port: &String| port.parse().map_err(|_| client(format!("Invalid port: {port}")));
-    let mut ports: Vec<u16> = resource.string_set_value.iter().flatten().map(read).collect::<Result<_, _>>()?;
+    let mut ports: Vec<u16> =
+        resource.string_set_value.iter().flatten().map(read).collect::<Result<_, _>>()?;
     ports.sort_unstable();
     ports.dedup();
     Ok(ports)
@@ -258,7 +267,8 @@ fn ports(resource: &ecs::Resource) -> Result<Vec<u16>, Refusal> {
 
 fn with_status(instance: &Arc<Instance>, status: InstanceStatus) -> Option<Event> {
     let version = instance.version + 1;
-    let changed = || Event::InstanceSaved(Arc::new(Instance { status, version, ..Instance::clone(instance) }));
+    let changed =
+        || Event::InstanceSaved(Arc::new(Instance { status, version, ..Instance::clone(instance) }));
     (instance.status != status).then(changed)
 }
 

@@ -6,6 +6,7 @@
 mod cluster;
 mod definition;
 mod instance;
+mod parse;
 mod report;
 mod run;
 mod service;
@@ -22,6 +23,7 @@ use crate::ids::{DefinitionId, InstanceKey, Name, ServiceKey, TaskKey};
 use crate::refusal::Refusal;
 use crate::state::{Event, Health, State};
 
+pub use self::parse::parse;
 pub(crate) use self::tick::expiries;
 pub use self::tick::{INACTIVE_KEPT, STOPPED_TASKS_KEPT};
 
@@ -49,13 +51,24 @@ pub enum Command {
     TagResource(Box<ecs::TagResourceRequest>),
     UntagResource(Box<ecs::UntagResourceRequest>),
     /// The agent's ACS channel opened; the versions are those of its handshake.
-    AgentConnected { instance: InstanceKey, version_info: ecs::VersionInfo },
+    AgentConnected {
+        instance: InstanceKey,
+        version_info: ecs::VersionInfo,
+    },
     /// The agent's ACS channel closed.
-    AgentDisconnected { instance: InstanceKey },
+    AgentDisconnected {
+        instance: InstanceKey,
+    },
     /// The agent acknowledged a payload that held these tasks.
-    TasksAcknowledged { instance: InstanceKey, tasks: Vec<TaskKey> },
+    TasksAcknowledged {
+        instance: InstanceKey,
+        tasks: Vec<TaskKey>,
+    },
     /// The agent published the health of containers (TCS).
-    HealthPublished { instance: InstanceKey, tasks: Vec<(TaskKey, Vec<(Name, Health)>)> },
+    HealthPublished {
+        instance: InstanceKey,
+        tasks: Vec<(TaskKey, Vec<(Name, Health)>)>,
+    },
     /// Time has passed: what has outlived its keep is forgotten.
     Tick,
 }
@@ -77,15 +90,24 @@ pub enum Reply {
     Cluster(Name),
     Definition(DefinitionId),
     /// DeleteTaskDefinitions: those marked, and those refused.
-    Definitions { marked: Vec<DefinitionId>, failures: Vec<ecs::Failure> },
+    Definitions {
+        marked: Vec<DefinitionId>,
+        failures: Vec<ecs::Failure>,
+    },
     /// RunTask, StartTask.
-    Tasks { tasks: Vec<TaskKey>, failures: Vec<ecs::Failure> },
+    Tasks {
+        tasks: Vec<TaskKey>,
+        failures: Vec<ecs::Failure>,
+    },
     /// StopTask.
     Task(TaskKey),
     Service(ServiceKey),
     Instance(InstanceKey),
     /// UpdateContainerInstancesState.
-    Instances { instances: Vec<InstanceKey>, failures: Vec<ecs::Failure> },
+    Instances {
+        instances: Vec<InstanceKey>,
+        failures: Vec<ecs::Failure>,
+    },
 }
 
 impl From<(Vec<Event>, Reply)> for Decision {
@@ -117,10 +139,17 @@ pub fn decide(state: &State, command: &Command, context: &mut Context) -> Result
         Command::SubmitContainerStateChange(request) => report::container(state, request, context),
         Command::TagResource(request) => tag::tag(state, request),
         Command::UntagResource(request) => tag::untag(state, request),
-        Command::AgentConnected { instance, version_info } => instance::connected(state, instance, version_info),
-        Command::AgentDisconnected { instance } => instance::disconnected(state, instance),
-        Command::TasksAcknowledged { instance, tasks } => report::acknowledged(state, instance, tasks),
-        Command::HealthPublished { instance, tasks } => report::health(state, instance, tasks),
+        Command::AgentConnected { instance, version_info } => {
+            instance::connected(state, instance, version_info)
+        }
+        Command::AgentDisconnected { instance } => Ok(instance::disconnected(state, instance)),
+        Command::TasksAcknowledged { instance, tasks } => Ok(report::acknowledged(state, instance, tasks)),
+        Command::HealthPublished { instance, tasks } => Ok(report::health(state, instance, tasks)),
         Command::Tick => Ok(tick::tick(state, context)),
     }
 }
+
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,8 @@ use crate::ids::{InstanceKey, Name, TaskKey};
 use crate::refusal::{Refusal, invalid};
 use crate::resolve;
 use crate::state::{
-    ContainerReport, Deployment, Event, Health, Known, Report, Service, ServiceStatus, State, Stop, StopCode, Task,
+    ContainerReport, Deployment, Event, Health, Known, Report, Service, ServiceStatus, State, Stop, StopCode,
+    Task,
 };
 
 /// A task that ends by itself within this time of its start counts as crashed.
@@ -84,13 +85,9 @@ pub(super) fn container(
 }
 
 /// The agent stored tasks. Those of another instance, and those already acknowledged, are passed over.
-pub(super) fn acknowledged(
-    state: &State,
-    instance: &InstanceKey,
-    tasks: &[TaskKey],
-) -> Result<Decision, Refusal> {
+pub(super) fn acknowledged(state: &State, instance: &InstanceKey, tasks: &[TaskKey]) -> Decision {
     let new = tasks.iter().filter_map(|key| task_on(state, instance, key)).filter(|task| !task.acknowledged);
-    Ok((new.map(|task| Event::TaskAcknowledged(task.key.clone())).collect(), Reply::Nothing).into())
+    (new.map(|task| Event::TaskAcknowledged(task.key.clone())).collect(), Reply::Nothing).into()
 }
 
 /// Health of containers, as published over TCS. Only what changed is recorded.
@@ -98,7 +95,7 @@ pub(super) fn health(
     state: &State,
     instance: &InstanceKey,
     tasks: &[(TaskKey, Vec<(Name, Health)>)],
-) -> Result<Decision, Refusal> {
+) -> Decision {
     let changed = tasks.iter().filter_map(|(key, published)| {
         let task = task_on(state, instance, key).filter(|task| task.is_live())?;
         let differs = |(name, health): &&(Name, Health)| {
@@ -107,14 +104,18 @@ pub(super) fn health(
         let health: Vec<_> = published.iter().filter(differs).cloned().collect();
         (!health.is_empty()).then(|| Event::TaskHealthReported { task: key.clone(), health })
     });
-    Ok((changed.collect(), Reply::Nothing).into())
+    (changed.collect(), Reply::Nothing).into()
 }
 
 fn task_on<'a>(state: &'a State, instance: &InstanceKey, key: &TaskKey) -> Option<&'a Arc<Task>> {
     state.tasks.get(key).filter(|task| task.key.cluster == instance.cluster && task.instance == instance.id)
 }
 
-fn reported<'a>(state: &'a State, cluster: Option<&str>, task: Option<&str>) -> Result<&'a Arc<Task>, Refusal> {
+fn reported<'a>(
+    state: &'a State,
+    cluster: Option<&str>,
+    task: Option<&str>,
+) -> Result<&'a Arc<Task>, Refusal> {
     let cluster = resolve::cluster_name(state, cluster)?;
     let task = task.filter(|text| !text.is_empty()).ok_or_else(|| invalid("Task can not be blank."))?;
     let key = resolve::task_key(state, &cluster, task)?;
@@ -153,12 +154,16 @@ fn shortened(mut reason: String) -> String {
 /// The reason that a task stopped when nobody had asked it to: the agent tells what happened, the service why.
 fn why_stopped(task: &Task, report: &Report, agent_reason: Option<&str>) -> Stop {
     let ran = task.known == Known::Running
-        || report.containers.iter().any(|container| container.exit_code.is_some() && container.reason.is_none());
+        || report
+            .containers
+            .iter()
+            .any(|container| container.exit_code.is_some() && container.reason.is_none());
     if ran {
         let reason = "Essential container in task exited".into();
         return Stop { code: StopCode::EssentialContainerExited, reason };
     }
-    let agent_reason = agent_reason.filter(|reason| !reason.is_empty()).map(|reason| shortened(reason.to_owned()));
+    let agent_reason =
+        agent_reason.filter(|reason| !reason.is_empty()).map(|reason| shortened(reason.to_owned()));
     let of_container = || report.containers.iter().find_map(|container| container.reason.clone());
     let reason = agent_reason.or_else(of_container).unwrap_or_else(|| "Task failed to start".into());
     Stop { code: StopCode::TaskFailedToStart, reason }
@@ -178,7 +183,10 @@ fn says_news(task: &Task, report: &Report) -> bool {
     let newer_time = (report.pull_started.is_some() && task.times.pull_started.is_none())
         || (report.pull_stopped.is_some() && task.times.pull_stopped.is_none())
         || (report.execution_stopped.is_some() && task.times.execution_stopped.is_none());
-    newer_time || report.known > task.known || !task.acknowledged || report.containers.iter().any(|change| differs(task, change))
+    newer_time
+        || report.known > task.known
+        || !task.acknowledged
+        || report.containers.iter().any(|change| differs(task, change))
 }
 
 fn differs(task: &Task, change: &ContainerReport) -> bool {
@@ -238,7 +246,11 @@ mod tests {
     #[test]
     fn crash_loops_are_slowed_down() {
         let check = |crashes, desired, seconds: Option<u64>| {
-            assert_eq!(crash_delay(crashes, desired), seconds.map(Duration::from_secs), "{crashes} of {desired}");
+            assert_eq!(
+                crash_delay(crashes, desired),
+                seconds.map(Duration::from_secs),
+                "{crashes} of {desired}"
+            );
         };
         check(0, 1, None);
         check(1, 1, None);

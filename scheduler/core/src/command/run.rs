@@ -22,7 +22,11 @@ use super::supported::{launch_type, network, unsupported};
 /// Most instances of one StartTask.
 const START_MAX: usize = 10;
 
-pub(super) fn run(state: &State, request: &ecs::RunTaskRequest, context: &mut Context) -> Result<Decision, Refusal> {
+pub(super) fn run(
+    state: &State,
+    request: &ecs::RunTaskRequest,
+    context: &mut Context,
+) -> Result<Decision, Refusal> {
     let cluster = active_cluster(state, request.cluster.as_deref())?;
     let count = names::run_task_count(request.count)?;
     if let Some(repeated) = repeated(state, &cluster, request, context)? {
@@ -31,7 +35,10 @@ pub(super) fn run(state: &State, request: &ecs::RunTaskRequest, context: &mut Co
     check_run(request)?;
     let order = Order::read(state, &Call::of_run(request))?;
     let strategy = task_definition::strategies(request.placement_strategy.as_deref().unwrap_or_default())?;
-    let constraints = task_definition::task_constraints(&order.launch.definition.document, request.placement_constraints.as_deref().unwrap_or_default())?;
+    let constraints = task_definition::task_constraints(
+        &order.launch.definition.document,
+        request.placement_constraints.as_deref().unwrap_or_default(),
+    )?;
     let may_take = |instance: &Arc<Instance>| instance.status == InstanceStatus::Active;
     if !state.instances_of(&cluster).any(may_take) {
         return Err(invalid("No Container Instances were found in your cluster."));
@@ -39,12 +46,14 @@ pub(super) fn run(state: &State, request: &ecs::RunTaskRequest, context: &mut Co
     let strategy = if strategy.is_empty() { vec![Strategy::Random] } else { strategy };
     let peers = Peers::Group(&order.launch.group);
     let demand = order.launch.demand.clone();
-    let ask = Ask { cluster: &cluster, demand: &demand, constraints: &constraints, strategy: &strategy, peers };
+    let ask =
+        Ask { cluster: &cluster, demand: &demand, constraints: &constraints, strategy: &strategy, peers };
     let placement = placement::place(state, &ask, count, context);
     let mut events = Vec::new();
     let tasks = launch_all(&order.launch, &placement.chosen, &mut events, context);
     let lacking = placement.shortfalls.iter();
-    let failures = lacking.map(|(key, shortfall)| failure(state, &cluster, &key.id.to_string(), shortfall)).collect();
+    let failures =
+        lacking.map(|(key, shortfall)| failure(state, &cluster, &key.id.to_string(), shortfall)).collect();
     events.extend(token_used(&cluster, request, &tasks, context));
     Ok((events, Reply::Tasks { tasks, failures }).into())
 }
@@ -84,7 +93,12 @@ pub(super) fn start(
             None => failures.push(missing(state, &cluster, &id)),
             Some(instance) => match placement::fits(state, &ask, instance) {
                 Err(shortfall) => failures.push(failure(state, &cluster, &id, &shortfall)),
-                Ok(()) => tasks.extend(launch_all(&order.launch, &[instance.clone()], &mut events, context)),
+                Ok(()) => tasks.extend(launch_all(
+                    &order.launch,
+                    std::slice::from_ref(instance),
+                    &mut events,
+                    context,
+                )),
             },
         }
     }
@@ -176,7 +190,9 @@ fn tags(state: &State, call: &Call<'_>, definition: &Definition) -> Result<Tags,
     let mut tags = match call.propagate_tags {
         None | Some("" | "NONE") => Tags::new(),
         Some("TASK_DEFINITION") => definition.tags.clone(),
-        Some("SERVICE") => return Err(invalid("SERVICE is not a valid value for propagateTags when running a task.")),
+        Some("SERVICE") => {
+            return Err(invalid("SERVICE is not a valid value for propagateTags when running a task."));
+        }
         Some(other) => return Err(invalid(format!("Invalid value '{other}' for propagateTags."))),
     };
     tags.extend(names::tags(call.tags)?);
@@ -191,7 +207,9 @@ fn active_cluster(state: &State, text: Option<&str>) -> Result<Name, Refusal> {
     let name = resolve::cluster_name(state, text)?;
     match state.clusters.get(&name) {
         None => Err(Refusal::ClusterNotFound),
-        Some(_) if state.active_cluster(&name).is_none() => Err(invalid("The referenced cluster was inactive.")),
+        Some(_) if state.active_cluster(&name).is_none() => {
+            Err(invalid("The referenced cluster was inactive."))
+        }
         Some(_) => Ok(name),
     }
 }
@@ -239,7 +257,8 @@ fn repeated(
     let Some(text) = request.client_token.as_deref().filter(|text| !text.is_empty()) else { return Ok(None) };
     names::client_token(text, names::TASK_CLIENT_TOKEN_MAX)?;
     let Some(token) = state.tokens.get(&(cluster.clone(), Name::from(text))) else { return Ok(None) };
-    let known: Vec<TaskKey> = token.tasks.iter().filter(|key| state.tasks.contains_key(*key)).cloned().collect();
+    let known: Vec<TaskKey> =
+        token.tasks.iter().filter(|key| state.tasks.contains_key(*key)).cloned().collect();
     if context.now.since(token.at) >= TOKENS_KEPT || known.is_empty() {
         return Ok(None);
     }
@@ -253,7 +272,12 @@ fn repeated(
     Ok(Some((Vec::new(), Reply::Tasks { tasks: known, failures: Vec::new() }).into()))
 }
 
-fn token_used(cluster: &Name, request: &ecs::RunTaskRequest, tasks: &[TaskKey], context: &Context) -> Option<Event> {
+fn token_used(
+    cluster: &Name,
+    request: &ecs::RunTaskRequest,
+    tasks: &[TaskKey],
+    context: &Context,
+) -> Option<Event> {
     let text = request.client_token.as_deref().filter(|text| !text.is_empty() && !tasks.is_empty())?;
     Some(Event::TokenUsed(Token {
         cluster: cluster.clone(),

@@ -70,7 +70,8 @@ fn again(existing: &Service, wanted: &Service) -> Result<Decision, Refusal> {
     if existing.status == ServiceStatus::Draining {
         return Err(invalid("Unable to Start a service that is still Draining."));
     }
-    let same_count = wanted.spec.scheduling == Scheduling::Daemon || existing.desired_count == wanted.desired_count;
+    let same_count =
+        wanted.spec.scheduling == Scheduling::Daemon || existing.desired_count == wanted.desired_count;
     let same = existing.definition == wanted.definition
         && existing.spec == wanted.spec
         && existing.tags == wanted.tags
@@ -117,7 +118,8 @@ fn starts_deployment(old: &Service, new: &Service, request: &ecs::UpdateServiceR
 
 fn deploy(service: &mut Service, definition: &Definition, context: &mut Context) {
     let network = service.spec.network_configuration.clone();
-    let deployment = Deployment::new(DeploymentId::fresh(context), definition.id.clone(), network, context.now);
+    let deployment =
+        Deployment::new(DeploymentId::fresh(context), definition.id.clone(), network, context.now);
     service.deployments.insert(0, deployment);
     service.steady_since = None;
 }

@@ -47,9 +47,15 @@ macro_rules! settings {
                 ("vpcLatticeConfigurations", given($request.vpc_lattice_configurations.as_deref())),
                 (
                     "serviceConnectConfiguration",
-                    $request.service_connect_configuration.as_ref().is_some_and(|connect| connect.enabled == Some(true)),
+                    $request
+                        .service_connect_configuration
+                        .as_ref()
+                        .is_some_and(|connect| connect.enabled == Some(true)),
                 ),
-                ("platformVersion", $request.platform_version.as_deref().is_some_and(|version| !version.is_empty())),
+                (
+                    "platformVersion",
+                    $request.platform_version.as_deref().is_some_and(|version| !version.is_empty()),
+                ),
             ]),
         }
     };
@@ -175,7 +181,11 @@ fn refuse_unsupported(settings: &Settings<'_>) -> Result<(), Refusal> {
 }
 
 /// Placement by the rules of the service and of its task definition together.
-fn place(settings: &Settings<'_>, spec: &mut ServiceSpec, definition: &ecs::TaskDefinition) -> Result<(), Refusal> {
+fn place(
+    settings: &Settings<'_>,
+    spec: &mut ServiceSpec,
+    definition: &ecs::TaskDefinition,
+) -> Result<(), Refusal> {
     if let Some(given) = settings.placement_constraints {
         spec.placement_constraints.clone_from(given);
     }
@@ -195,15 +205,16 @@ fn bounds(given: &ecs::DeploymentConfiguration, old: &ServiceSpec) -> Result<Bou
         Some(percent) => names::in_range(what, percent, 0..=most),
     };
     let (lowest, highest) = (old.bounds.minimum_healthy_percent, old.bounds.maximum_percent);
-    let minimum_healthy_percent = percent("minimumHealthyPercent", given.minimum_healthy_percent, lowest, 100)?;
+    let minimum_healthy_percent =
+        percent("minimumHealthyPercent", given.minimum_healthy_percent, lowest, 100)?;
     let maximum_percent = percent("maximumPercent", given.maximum_percent, highest, 200_000)?;
     match old.scheduling {
         Scheduling::Daemon if maximum_percent > 100 => {
             Err(invalid("The daemon scheduling strategy supports a maximumPercent of 100 only."))
         }
-        Scheduling::Replica if maximum_percent < 100 => {
-            Err(invalid("The deployment maximumPercent must be at least 100 for the REPLICA scheduling strategy."))
-        }
+        Scheduling::Replica if maximum_percent < 100 => Err(invalid(
+            "The deployment maximumPercent must be at least 100 for the REPLICA scheduling strategy.",
+        )),
         Scheduling::Daemon | Scheduling::Replica if maximum_percent < minimum_healthy_percent => {
             Err(invalid("The deployment maximumPercent must be greater than the minimumHealthyPercent."))
         }
@@ -211,7 +222,10 @@ fn bounds(given: &ecs::DeploymentConfiguration, old: &ServiceSpec) -> Result<Bou
     }
 }
 
-fn circuit_breaker(given: &ecs::DeploymentConfiguration, old: CircuitBreaker) -> Result<CircuitBreaker, Refusal> {
+fn circuit_breaker(
+    given: &ecs::DeploymentConfiguration,
+    old: CircuitBreaker,
+) -> Result<CircuitBreaker, Refusal> {
     let Some(breaker) = &given.deployment_circuit_breaker else { return Ok(old) };
     if breaker.threshold_configuration.is_some() || breaker.reset_on_healthy_task == Some(false) {
         return Err(unsupported("deploymentCircuitBreaker.thresholdConfiguration"));

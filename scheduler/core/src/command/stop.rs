@@ -13,7 +13,11 @@ use crate::state::{Desired, Event, State, Stop, StopCode};
 const DEFAULT_REASON: &str = "Task stopped by user";
 
 /// Asks a task to stop. One that stops or has stopped already is answered as it is.
-pub(super) fn stop(state: &State, request: &ecs::StopTaskRequest, context: &Context) -> Result<Decision, Refusal> {
+pub(super) fn stop(
+    state: &State,
+    request: &ecs::StopTaskRequest,
+    context: &Context,
+) -> Result<Decision, Refusal> {
     let cluster = resolve::cluster(state, request.cluster.as_deref())?;
     let text = request.task.as_deref().filter(|text| !text.is_empty());
     let text = text.ok_or_else(|| invalid("Task can not be blank."))?;

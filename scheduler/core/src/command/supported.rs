@@ -15,16 +15,22 @@ pub(super) fn unsupported(member: &str) -> Refusal {
 
 /// A task definition that new tasks may run.
 pub(super) fn usable_definition<'a>(state: &'a State, text: Option<&str>) -> Result<&'a Definition, Refusal> {
-    let text = text.filter(|text| !text.is_empty()).ok_or_else(|| invalid("TaskDefinition can not be blank."))?;
+    let text =
+        text.filter(|text| !text.is_empty()).ok_or_else(|| invalid("TaskDefinition can not be blank."))?;
     let definition = resolve::definition(state, text)?.ok_or_else(|| client("TaskDefinition not found."))?;
     match definition.status {
         DefinitionStatus::Active => Ok(definition),
-        DefinitionStatus::Inactive | DefinitionStatus::DeleteInProgress => Err(invalid("TaskDefinition is inactive")),
+        DefinitionStatus::Inactive | DefinitionStatus::DeleteInProgress => {
+            Err(invalid("TaskDefinition is inactive"))
+        }
     }
 }
 
 /// The launch type, which the task definition must be compatible with.
-pub(super) fn launch_type(given: Option<&str>, definition: &ecs::TaskDefinition) -> Result<Option<LaunchType>, Refusal> {
+pub(super) fn launch_type(
+    given: Option<&str>,
+    definition: &ecs::TaskDefinition,
+) -> Result<Option<LaunchType>, Refusal> {
     let Some(given) = given.filter(|given| !given.is_empty()) else { return Ok(None) };
     crate::names::one_of("launchType", given, ecs::enums::LAUNCH_TYPE)?;
     if !definition.compatibilities.iter().flatten().any(|one| one == given) {
@@ -48,9 +54,9 @@ pub(super) fn network(
         (true, false) => {
             Err(invalid("Network Configuration must be provided when networkMode 'awsvpc' is specified."))
         }
-        (false, true) => {
-            Err(invalid("Network Configuration is not valid for the given networkMode of this task definition."))
-        }
+        (false, true) => Err(invalid(
+            "Network Configuration is not valid for the given networkMode of this task definition.",
+        )),
         (true, true) | (false, false) => Ok(()),
     }
 }

@@ -47,18 +47,22 @@ fn tags_of(state: &State, resource: &Taggable) -> Tags {
 
 fn retag(state: &State, resource: &Taggable, tags: Tags) -> Vec<Event> {
     let event = match resource {
-        Taggable::Cluster(name) => state.clusters.get(name).map(|found| {
-            Event::ClusterSaved(Arc::new(Cluster { tags, ..Cluster::clone(found) }))
-        }),
-        Taggable::Definition(id) => state.definitions.get(id).map(|found| {
-            Event::DefinitionSaved(Arc::new(Definition { tags, ..Definition::clone(found) }))
-        }),
-        Taggable::Instance(key) => state.instances.get(key).map(|found| {
-            Event::InstanceSaved(Arc::new(Instance { tags, ..Instance::clone(found) }))
-        }),
-        Taggable::Service(key) => state.services.get(key).map(|found| {
-            Event::ServiceSaved(Arc::new(Service { tags, ..Service::clone(found) }))
-        }),
+        Taggable::Cluster(name) => state
+            .clusters
+            .get(name)
+            .map(|found| Event::ClusterSaved(Arc::new(Cluster { tags, ..Cluster::clone(found) }))),
+        Taggable::Definition(id) => state
+            .definitions
+            .get(id)
+            .map(|found| Event::DefinitionSaved(Arc::new(Definition { tags, ..Definition::clone(found) }))),
+        Taggable::Instance(key) => state
+            .instances
+            .get(key)
+            .map(|found| Event::InstanceSaved(Arc::new(Instance { tags, ..Instance::clone(found) }))),
+        Taggable::Service(key) => state
+            .services
+            .get(key)
+            .map(|found| Event::ServiceSaved(Arc::new(Service { tags, ..Service::clone(found) }))),
         Taggable::Task(key) => Some(Event::TaskTagged { task: key.clone(), tags }),
     };
     event.into_iter().collect()

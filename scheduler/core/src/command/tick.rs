@@ -29,7 +29,9 @@ pub(super) fn tick(state: &State, context: &Context) -> Decision {
     let services = services.map(|one| Event::ServiceForgotten(one.key.clone()));
     let instances = state.instances.values().filter(|one| is_past(one.inactive_at, INACTIVE_KEPT, now));
     let instances = instances
-        .filter(|one| one.status == InstanceStatus::Inactive && state.live_tasks_on(&one.key).next().is_none())
+        .filter(|one| {
+            one.status == InstanceStatus::Inactive && state.live_tasks_on(&one.key).next().is_none()
+        })
         .map(|one| Event::InstanceForgotten(one.key.clone()));
     let tokens = state.tokens.values().filter(|one| is_past(Some(one.at), TOKENS_KEPT, now));
     let tokens =
@@ -50,7 +52,8 @@ pub(crate) fn expiries(state: &State) -> impl Iterator<Item = Timestamp> + '_ {
     let services = state.services.values().filter_map(|one| Some(one.inactive_at?.plus(INACTIVE_KEPT)));
     let instances = state.instances.values().filter_map(|one| Some(one.inactive_at?.plus(INACTIVE_KEPT)));
     let tokens = state.tokens.values().map(|one| one.at.plus(TOKENS_KEPT));
-    let definitions = state.definitions.values().filter_map(|one| Some(one.delete_requested_at?.plus(INACTIVE_KEPT)));
+    let definitions =
+        state.definitions.values().filter_map(|one| Some(one.delete_requested_at?.plus(INACTIVE_KEPT)));
     task.into_iter().chain(services).chain(instances).chain(tokens).chain(definitions)
 }
 

@@ -7,8 +7,8 @@ use super::{Ask, Peers, Shortfall};
 use crate::ids::ServiceKey;
 use crate::query::{Expression, Subject};
 use crate::state::{Desired, Instance, InstanceStatus, Protocol, State, Task, Usage};
-use crate::task_definition::Demand;
 use crate::task_definition::Constraint;
+use crate::task_definition::Demand;
 
 #[derive(Debug)]
 pub(super) struct Candidate<'a> {
@@ -65,11 +65,11 @@ impl<'a> Candidate<'a> {
 
     /// The first thing that keeps a task away. ECS looks at resources before attributes and constraints.
     pub fn shortfall(&self, ask: &Ask<'_>) -> Option<Shortfall> {
-        self.unsuitable(ask).clone().or_else(|| self.no_room(ask.demand)).or_else(|| self.not_distinct(ask))
+        self.unsuitable(ask).cloned().or_else(|| self.no_room(ask.demand)).or_else(|| self.not_distinct(ask))
     }
 
-    fn unsuitable(&self, ask: &Ask<'_>) -> &Option<Shortfall> {
-        self.unsuitable.get_or_init(|| {
+    fn unsuitable(&self, ask: &Ask<'_>) -> Option<&Shortfall> {
+        let unsuitable = self.unsuitable.get_or_init(|| {
             let instance = self.instance;
             if instance.status == InstanceStatus::Draining {
                 return Some(Shortfall::Draining);
@@ -77,7 +77,8 @@ impl<'a> Candidate<'a> {
             if !instance.connected {
                 return Some(Shortfall::Agent);
             }
-            let missing = ask.demand.attributes.iter().find(|name| !instance.attributes.contains_key(name.as_ref()));
+            let missing =
+                ask.demand.attributes.iter().find(|name| !instance.attributes.contains_key(name.as_ref()));
             if let Some(missing) = missing {
                 return Some(Shortfall::Attribute(missing.to_string()));
             }
@@ -86,7 +87,8 @@ impl<'a> Candidate<'a> {
                 Constraint::MemberOf(expression) => matches(self.state, instance, expression),
             });
             (!member).then_some(Shortfall::MemberOf)
-        })
+        });
+        unsuitable.as_ref()
     }
 
     fn no_room(&self, demand: &Demand) -> Option<Shortfall> {
@@ -107,7 +109,8 @@ impl<'a> Candidate<'a> {
 
     /// The first of the wanted ports that is reserved or held by a task.
     fn taken(&self, protocol: Protocol, wanted: &[u16], reserved: &[u16]) -> Option<u16> {
-        let is_taken = |port: &u16| reserved.contains(port) || self.usage.ports.contains_key(&(protocol, *port));
+        let is_taken =
+            |port: &u16| reserved.contains(port) || self.usage.ports.contains_key(&(protocol, *port));
         wanted.iter().copied().find(is_taken)
     }
 
@@ -119,8 +122,11 @@ impl<'a> Candidate<'a> {
 
 /// Whether a cluster query means this instance.
 pub fn matches(state: &State, instance: &Instance, expression: &Expression) -> bool {
-    let tasks: Vec<&Arc<Task>> =
-        if expression.reads_task_groups() { state.live_tasks_on(&instance.key).collect() } else { Vec::new() };
+    let tasks: Vec<&Arc<Task>> = if expression.reads_task_groups() {
+        state.live_tasks_on(&instance.key).collect()
+    } else {
+        Vec::new()
+    };
     let groups: Vec<&str> = tasks.iter().map(|task| task.group.as_ref()).collect();
     expression.matches(&Subject {
         attribute: &|name| instance.attributes.get(name).map(|value| value.as_deref().unwrap_or_default()),

@@ -17,8 +17,8 @@ use crate::task_definition::Demand;
 use crate::task_definition::{Constraint, Strategy};
 
 use self::candidate::Candidate;
-use self::score::Scorer;
 pub use self::candidate::matches;
+use self::score::Scorer;
 pub use self::shortfall::Shortfall;
 
 /// What is to be placed and by which rules.
@@ -57,7 +57,8 @@ pub fn place(state: &State, ask: &Ask<'_>, count: u32, context: &mut Context) ->
     let mut scorer = Scorer::new(ask.strategy, &candidates);
     let mut placement = Placement::default();
     for _ in 0..count {
-        let fitting = candidates.iter().enumerate().filter(|(_, candidate)| candidate.shortfall(ask).is_none());
+        let fitting =
+            candidates.iter().enumerate().filter(|(_, candidate)| candidate.shortfall(ask).is_none());
         let best = fitting.min_by_key(|(_, candidate)| scorer.score(candidate, ask.demand, context));
         let Some(best) = best.map(|(index, _)| index) else { break };
         placement.chosen.push(candidates[best].instance.clone());
@@ -65,7 +66,8 @@ pub fn place(state: &State, ask: &Ask<'_>, count: u32, context: &mut Context) ->
         candidates[best].take(ask.demand);
     }
     if placement.chosen.len() < count as usize {
-        let lacking = |candidate: &Candidate<'_>| Some((candidate.instance.key.clone(), candidate.shortfall(ask)?));
+        let lacking =
+            |candidate: &Candidate<'_>| Some((candidate.instance.key.clone(), candidate.shortfall(ask)?));
         placement.shortfalls = candidates.iter().filter_map(lacking).collect();
     }
     placement
@@ -81,8 +83,12 @@ pub fn fits(state: &State, ask: &Ask<'_>, instance: &Arc<Instance>) -> Result<()
 
 /// The instances that every constraint and capability of a DAEMON service allows, whatever room they have.
 pub fn eligible(state: &State, ask: &Ask<'_>) -> Vec<InstanceId> {
-    let candidates = state.instances_of(ask.cluster).filter_map(|instance| Candidate::new(state, ask, instance));
-    candidates.filter(|candidate| candidate.is_eligible(ask)).map(|candidate| candidate.instance.key.id).collect()
+    let candidates =
+        state.instances_of(ask.cluster).filter_map(|instance| Candidate::new(state, ask, instance));
+    candidates
+        .filter(|candidate| candidate.is_eligible(ask))
+        .map(|candidate| candidate.instance.key.id)
+        .collect()
 }
 
 #[cfg(test)]

@@ -48,7 +48,9 @@ impl Shortfall {
     /// What `failures[].detail` can add, where the reason alone does not name the culprit.
     pub fn detail(&self) -> Option<String> {
         match self {
-            Self::Attribute(name) => Some(format!("The container instance does not have the attribute {name}.")),
+            Self::Attribute(name) => {
+                Some(format!("The container instance does not have the attribute {name}."))
+            }
             Self::Port(port) | Self::PortUdp(port) => Some(format!("Host port {port} is in use.")),
             Self::Inactive
             | Self::Draining

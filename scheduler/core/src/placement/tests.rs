@@ -9,7 +9,13 @@ use crate::state::{Definition, State};
 use crate::task_definition::{Constraint, Strategy, demand, strategies};
 use crate::testing::World;
 
-fn placed(world: &World, family: &str, constraints: &[Constraint], strategy: &[Strategy], count: u32) -> super::Placement {
+fn placed(
+    world: &World,
+    family: &str,
+    constraints: &[Constraint],
+    strategy: &[Strategy],
+    count: u32,
+) -> super::Placement {
     let cluster = Name::from("default");
     let group = Name::from("family:web");
     let definition: &Definition = latest(&world.state, family);
@@ -23,7 +29,8 @@ fn latest<'a>(state: &'a State, family: &str) -> &'a Definition {
 }
 
 fn strategy(kind: &str, field: &str) -> Vec<Strategy> {
-    strategies(&[ecs::PlacementStrategy { r#type: Some(kind.into()), field: Some(field.into()) }]).expect("a valid strategy")
+    strategies(&[ecs::PlacementStrategy { r#type: Some(kind.into()), field: Some(field.into()) }])
+        .expect("a valid strategy")
 }
 
 #[test]

@@ -98,11 +98,10 @@ pub(super) fn list_families(
     let prefix = request.family_prefix.as_deref().unwrap_or_default();
     let from = start(page.after().map(|after| Name::from(after.as_str())), Name::from(prefix));
     let families = state.families.range((from, Bound::Unbounded)).map(|(family, _)| family);
-    let (families, next_token) = page.fill(
-        families.take_while(|family| family.starts_with(prefix)),
-        |family| family.to_string(),
-        |family| has_status(state, family, status).then(|| family.to_string()),
-    );
+    let (families, next_token) =
+        page.fill(families.take_while(|family| family.starts_with(prefix)), ToString::to_string, |family| {
+            has_status(state, family, status).then(|| family.to_string())
+        });
     Ok(ecs::ListTaskDefinitionFamiliesResponse { families: Some(families), next_token })
 }
 

@@ -65,7 +65,8 @@ fn is_unhealthy(task: &Task, service: &Service, now: Timestamp) -> bool {
 
 /// The end of the time during which a started task's health checks are ignored.
 pub(super) fn grace_ends(task: &Task, service: &Service) -> Option<Timestamp> {
-    let seconds = service.spec.health_check_grace_period.and_then(|grace| u64::try_from(grace).ok()).unwrap_or(0);
+    let seconds =
+        service.spec.health_check_grace_period.and_then(|grace| u64::try_from(grace).ok()).unwrap_or(0);
     Some(task.times.started?.plus(Duration::from_secs(seconds)))
 }
 

@@ -56,7 +56,12 @@ fn leaving(service: &Service, census: &Census, eligible: &BTreeSet<InstanceId>) 
 }
 
 /// Eligible instances with no task of the service, not even one that is about to leave, and with room for one.
-fn vacant(plan: &Plan, service: &Service, needs: &Needs, eligible: &BTreeSet<InstanceId>) -> Vec<Arc<Instance>> {
+fn vacant(
+    plan: &Plan,
+    service: &Service,
+    needs: &Needs,
+    eligible: &BTreeSet<InstanceId>,
+) -> Vec<Arc<Instance>> {
     let taken: BTreeSet<InstanceId> = plan
         .state
         .live_tasks_of(&service.key)

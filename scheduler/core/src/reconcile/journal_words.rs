@@ -23,7 +23,10 @@ pub(super) fn completed(service: &Service, deployment: DeploymentId) -> String {
 }
 
 pub(super) fn failed(service: &Service, deployment: DeploymentId) -> String {
-    format!("(service {}) (deployment {deployment}) deployment failed: tasks failed to start.", service.key.name)
+    format!(
+        "(service {}) (deployment {deployment}) deployment failed: tasks failed to start.",
+        service.key.name
+    )
 }
 
 pub(super) fn rolling_back(service: &Service, to: DeploymentId) -> String {

@@ -50,8 +50,9 @@ pub fn touched(state: &State, event: &Event) -> Vec<Touched> {
         Event::ServiceSaved(service) => vec![Touched::Service(service.key.clone())],
         Event::InstanceSaved(instance) => vec![Touched::Cluster(instance.key.cluster.clone())],
         Event::TaskPlaced(task) => task.service().map(Touched::Service).into_iter().collect(),
-        Event::TaskStopRequested { task, .. } | Event::TaskReported { task, .. } => of_task(task),
-        Event::TaskHealthReported { task, .. } => of_task(task),
+        Event::TaskStopRequested { task, .. }
+        | Event::TaskReported { task, .. }
+        | Event::TaskHealthReported { task, .. } => of_task(task),
         Event::ClusterSaved(_)
         | Event::DefinitionSaved(_)
         | Event::DefinitionForgotten(_)
@@ -69,7 +70,8 @@ pub fn touched(state: &State, event: &Event) -> Vec<Touched> {
 /// Plans all that the touched things need, until nothing more is needed.
 pub fn run(state: &State, touched_things: &BTreeSet<Touched>, context: &mut Context) -> Vec<Event> {
     let mut plan = Plan::new(state.clone());
-    let mut due: BTreeSet<Due> = touched_things.iter().flat_map(|touched| due_services(state, touched)).collect();
+    let mut due: BTreeSet<Due> =
+        touched_things.iter().flat_map(|touched| due_services(state, touched)).collect();
     for _ in 0..ROUNDS_MAX {
         let Some((_, key)) = due.pop_first() else { break };
         for event in service::reconcile(&mut plan, &key, context) {

@@ -54,7 +54,13 @@ fn replaceable<'a>(service: &Service, census: &'a Census) -> Vec<&'a Arc<Task>> 
 }
 
 /// An unhealthy task goes when its replacement is healthy, or when it must make room for one.
-fn replace_unhealthy(plan: &mut Plan, service: &Service, census: &Census, must_make_room: bool, context: &mut Context) {
+fn replace_unhealthy(
+    plan: &mut Plan,
+    service: &Service,
+    census: &Census,
+    must_make_room: bool,
+    context: &mut Context,
+) {
     let replaced = census.kept_healthy() >= service.desired_count;
     if !replaced && !must_make_room {
         return;

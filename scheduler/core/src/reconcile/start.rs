@@ -10,7 +10,9 @@ use crate::ids::{Name, TaskKey};
 use crate::launch::Launch;
 use crate::placement::{self, Ask, Peers, Placement};
 use crate::state::{Definition, Event, Instance, Origin, PropagateTags, Service, Tags};
-use crate::task_definition::{Constraint, Demand, SpreadField, Strategy, demand, strategies, task_constraints};
+use crate::task_definition::{
+    Constraint, Demand, SpreadField, Strategy, demand, strategies, task_constraints,
+};
 
 /// What the tasks of a service's primary deployment need.
 pub(super) struct Needs {

@@ -26,12 +26,12 @@ fn drain(world: &mut World, instance: &InstanceKey) {
     })));
 }
 
-fn deployment(minimum: i32, maximum: i32) -> Option<ecs::DeploymentConfiguration> {
-    Some(ecs::DeploymentConfiguration {
+fn deployment(minimum: i32, maximum: i32) -> ecs::DeploymentConfiguration {
+    ecs::DeploymentConfiguration {
         minimum_healthy_percent: Some(minimum),
         maximum_percent: Some(maximum),
         ..ecs::DeploymentConfiguration::default()
-    })
+    }
 }
 
 fn healthy_and_active(state: &State, service: &ServiceKey) -> (usize, usize) {
@@ -88,8 +88,9 @@ fn scaling_in_keeps_the_balance() {
 fn a_new_revision_rolls_within_the_bounds() {
     let check = |desired: i32, minimum: i32, maximum: i32| {
         let mut world = world(2);
-        let service =
-            world.serve("web", desired, |request| request.deployment_configuration = deployment(minimum, maximum));
+        let service = world.serve("web", desired, |request| {
+            request.deployment_configuration = Some(deployment(minimum, maximum));
+        });
         world.obey(&service, |_| {});
         world.define("web", |_| {});
         world.update(&service, |request| request.task_definition = Some("web".into()));
@@ -117,12 +118,13 @@ fn a_new_revision_rolls_within_the_bounds() {
 #[test]
 fn bounds_that_allow_no_step_are_complained_of() {
     let mut world = world(1);
-    let service = world.serve("web", 2, |request| request.deployment_configuration = deployment(100, 100));
+    let service =
+        world.serve("web", 2, |request| request.deployment_configuration = Some(deployment(100, 100)));
     world.obey(&service, |_| {});
     world.update(&service, |request| request.force_new_deployment = Some(true));
     assert!(world.said(&service).contains("because of the service deployment configuration"));
     assert_eq!(world.running(&service), 2);
-    world.pass(Duration::from_secs(60));
+    world.pass(Duration::from_mins(1));
     assert_eq!(world.has_said(&service, "because of the service deployment configuration"), 1);
 }
 
@@ -172,7 +174,7 @@ fn crash_loops_are_backed_off_and_a_new_revision_starts_at_once() {
     let service = world.serve("web", 1, |_| {});
     for _ in 0..5 {
         while world.tasks(&service).is_empty() {
-            world.pass(Duration::from_secs(3600));
+            world.pass(Duration::from_hours(1));
         }
         let task = world.tasks(&service)[0].key.clone();
         world.report(&task, "STOPPED");
@@ -203,7 +205,7 @@ fn the_circuit_breaker_returns_to_what_worked() {
         let new = world.tasks(&service).into_iter().find(|task| task.definition.revision == 2);
         match new {
             Some(task) => world.report(&task.key, "STOPPED"),
-            None => world.pass(Duration::from_secs(60)),
+            None => world.pass(Duration::from_mins(1)),
         }
         assert_eq!(world.running(&service), 2);
     }
@@ -270,7 +272,7 @@ fn a_deleted_service_is_inactive_with_its_last_task() {
         let service = Some("web".into());
         Command::DeleteService(Box::new(ecs::DeleteServiceRequest { service, force, ..Default::default() }))
     };
-    assert!(world.ask(request(None)).is_err());
+    assert!(world.ask(&request(None)).is_err());
     world.must(request(Some(true)));
     assert_eq!(world.service(&service).status, ServiceStatus::Draining);
     world.obey(&service, |_| {});

@@ -6,8 +6,8 @@ use ecsr_api::Timestamp;
 use imbl::OrdMap;
 
 use super::{
-    Container, ContainerReport, Desired, Event, Health, Known, Report, SERVICE_EVENTS_MAX, Service, ServiceEvent,
-    State, Stop, Tally, Task, Usage,
+    Container, ContainerReport, Desired, Event, Health, Known, Report, SERVICE_EVENTS_MAX, Service,
+    ServiceEvent, State, Stop, Tally, Task, Usage,
 };
 use crate::ids::{Name, ServiceKey, TaskKey};
 
@@ -253,7 +253,8 @@ fn take_report(task: &mut Task, report: &Report) {
 
 fn take_container_report(container: &mut Container, change: &ContainerReport) {
     container.known = container.known.max(change.known.unwrap_or(container.known));
-    let ContainerReport { runtime_id, image_digest, exit_code, reason, network_bindings, .. } = change.clone();
+    let ContainerReport { runtime_id, image_digest, exit_code, reason, network_bindings, .. } =
+        change.clone();
     container.runtime_id = runtime_id.or(container.runtime_id.take());
     container.image_digest = image_digest.or(container.image_digest.take());
     container.exit_code = exit_code.or(container.exit_code);

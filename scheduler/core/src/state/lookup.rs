@@ -4,7 +4,8 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use super::{
-    Cluster, ClusterStatus, Definition, DefinitionStatus, Instance, Service, ServiceStatus, State, Task, Usage,
+    Cluster, ClusterStatus, Definition, DefinitionStatus, Instance, Service, ServiceStatus, State, Task,
+    Usage,
 };
 use crate::ids::{DefinitionId, InstanceId, InstanceKey, Name, ServiceKey, TaskId, TaskKey};
 
@@ -18,7 +19,9 @@ impl State {
     pub fn latest_definition(&self, family: &Name) -> Option<&Arc<Definition>> {
         let revision = |revision| DefinitionId { family: family.clone(), revision };
         let all = self.definitions.range(revision(0)..=revision(u32::MAX));
-        all.rev().map(|(_, definition)| definition).find(|definition| definition.status == DefinitionStatus::Active)
+        all.rev()
+            .map(|(_, definition)| definition)
+            .find(|definition| definition.status == DefinitionStatus::Active)
     }
 
     /// The instances of a cluster, in the order of their ids.
@@ -37,7 +40,10 @@ impl State {
 
     /// The keys of all tasks that a cluster can have.
     pub fn task_range(cluster: &Name) -> RangeInclusive<TaskKey> {
-        TaskKey { cluster: cluster.clone(), id: TaskId::FIRST }..=TaskKey { cluster: cluster.clone(), id: TaskId::LAST }
+        TaskKey { cluster: cluster.clone(), id: TaskId::FIRST }..=TaskKey {
+            cluster: cluster.clone(),
+            id: TaskId::LAST,
+        }
     }
 
     /// The tasks of a service that are not STOPPED.

@@ -23,13 +23,11 @@ pub use self::cluster::{Cluster, ClusterStatus, Definition, DefinitionStatus, Fa
 pub use self::event::{ContainerReport, Event, Report, Token};
 pub use self::instance::{Instance, InstanceStatus, Protocol, Resources, Usage};
 pub use self::service::{
-    Bounds, CircuitBreaker, Deployment, PropagateTags, Rollout, Scheduling, Service, ServiceEvent, ServiceSpec,
-    ServiceStatus,
+    Bounds, CircuitBreaker, Deployment, PropagateTags, Rollout, Scheduling, Service, ServiceEvent,
+    ServiceSpec, ServiceStatus,
 };
 pub use self::snapshot::Snapshot;
-pub use self::task::{
-    Container, Desired, Health, Known, LaunchType, Origin, Stop, StopCode, Task, Times,
-};
+pub use self::task::{Container, Desired, Health, Known, LaunchType, Origin, Stop, StopCode, Task, Times};
 use crate::ids::{DefinitionId, InstanceId, InstanceKey, Name, ServiceKey, TaskId, TaskKey};
 
 /// Most events that a service keeps; ECS shows the newest hundred.

@@ -27,7 +27,8 @@ pub struct Snapshot {
 impl Snapshot {
     /// Writes a state down.
     pub fn of(state: &State) -> Self {
-        let events = |(key, events): (&ServiceKey, &imbl::Vector<_>)| (key.clone(), events.iter().cloned().collect());
+        let events =
+            |(key, events): (&ServiceKey, &Vector<_>)| (key.clone(), events.iter().cloned().collect());
         Self {
             clusters: state.clusters.values().cloned().collect(),
             families: state.families.iter().map(|(name, family)| (name.clone(), family.clone())).collect(),
@@ -46,7 +47,8 @@ impl Snapshot {
         state.clusters = self.clusters.into_iter().map(|cluster| (cluster.name.clone(), cluster)).collect();
         state.families = self.families.into_iter().collect();
         state.definitions = self.definitions.into_iter().map(|found| (found.id.clone(), found)).collect();
-        state.instances = self.instances.into_iter().map(|instance| (instance.key.clone(), instance)).collect();
+        state.instances =
+            self.instances.into_iter().map(|instance| (instance.key.clone(), instance)).collect();
         state.services = self.services.into_iter().map(|service| (service.key.clone(), service)).collect();
         let logs = self.service_events.into_iter();
         state.service_events = logs.map(|(key, events)| (key, Vector::from_iter(events))).collect();

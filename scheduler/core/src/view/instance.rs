@@ -26,8 +26,8 @@ pub fn instance(state: &State, instance: &Instance, show_tags: ShowTags) -> ecs:
         remaining_resources: Some(remaining(&instance.resources, &usage)),
         status: Some(instance.status.as_str().to_owned()),
         agent_connected: Some(connected),
-        running_tasks_count: count(usage.running),
-        pending_tasks_count: count(usage.pending),
+        running_tasks_count: Some(count(usage.running)),
+        pending_tasks_count: Some(count(usage.pending)),
         attributes: Some(attributes(instance)),
         registered_at: Some(instance.registered_at),
         attachments: Some(Vec::new()),
@@ -88,7 +88,7 @@ fn list(
 }
 
 fn integer(name: &str, value: u32) -> ecs::Resource {
-    ecs::Resource { integer_value: count(value), ..resource(name, "INTEGER") }
+    ecs::Resource { integer_value: Some(count(value)), ..resource(name, "INTEGER") }
 }
 
 fn string_set(name: &str, values: Vec<String>) -> ecs::Resource {
@@ -128,7 +128,7 @@ mod tests {
     fn every_resource_has_all_its_numbers() {
         let world = World::with_service();
         let shown = instance(&world.state, world.instance(), ShowTags::No);
-        let written = serde_json::to_value(&shown.registered_resources.unwrap()).unwrap();
+        let written = serde_json::to_value(shown.registered_resources.unwrap()).unwrap();
         assert_eq!(
             written[0],
             serde_json::json!({

@@ -57,6 +57,6 @@ pub fn missing(arn: impl Into<String>) -> ecs::Failure {
 }
 
 /// A count as the wire has it. None of ours comes near the end of its range.
-fn count(number: impl TryInto<i32>) -> Option<i32> {
-    Some(number.try_into().unwrap_or(i32::MAX))
+fn count(number: impl TryInto<i32>) -> i32 {
+    number.try_into().unwrap_or(i32::MAX)
 }

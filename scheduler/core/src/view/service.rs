@@ -15,15 +15,15 @@ use crate::state::{Deployment, Desired, Known, Service, ServiceEvent, ServiceSpe
 /// ECS's `Service`. Without [`ShowTags::Yes`] the member `tags` is absent, other than elsewhere.
 pub fn service(state: &State, service: &Service, show_tags: ShowTags) -> ecs::Service {
     let counts = Counts::of(state, service);
-    let total = counts.values().fold(Counts::default(), Counts::plus);
+    let total = counts.values().copied().fold(Counts::default(), Counts::plus);
     ecs::Service {
         service_arn: Some(arn::service(state, &service.key)),
         service_name: Some(service.key.name.to_string()),
         cluster_arn: Some(arn::cluster(state, &service.key.cluster)),
         status: Some(service.status.as_str().to_owned()),
-        desired_count: count(service.desired_count),
-        running_count: count(total.running),
-        pending_count: count(total.pending),
+        desired_count: Some(count(service.desired_count)),
+        running_count: Some(count(total.running)),
+        pending_count: Some(count(total.pending)),
         task_definition: Some(arn::definition(state, &service.definition)),
         deployments: Some(deployments(state, service, &counts)),
         events: Some(events(state, service)),
@@ -68,8 +68,8 @@ fn deployment_configuration(spec: &ServiceSpec) -> ecs::DeploymentConfiguration 
             rollback: Some(spec.circuit_breaker.rollback),
             ..ecs::DeploymentCircuitBreaker::default()
         }),
-        maximum_percent: count(spec.bounds.maximum_percent),
-        minimum_healthy_percent: count(spec.bounds.minimum_healthy_percent),
+        maximum_percent: Some(count(spec.bounds.maximum_percent)),
+        minimum_healthy_percent: Some(count(spec.bounds.minimum_healthy_percent)),
         strategy: Some("ROLLING".to_owned()),
         bake_time_in_minutes: Some(0),
         ..ecs::DeploymentConfiguration::default()
@@ -98,7 +98,7 @@ impl Counts {
         by_deployment
     }
 
-    fn plus(self, other: &Self) -> Self {
+    fn plus(self, other: Self) -> Self {
         Self { running: self.running + other.running, pending: self.pending + other.pending }
     }
 }
@@ -122,9 +122,9 @@ fn deployments(
         };
         ecs::Deployment {
             status: Some(status.to_owned()),
-            desired_count: count(desired),
-            running_count: count(counts.running),
-            pending_count: count(counts.pending),
+            desired_count: Some(count(desired)),
+            running_count: Some(count(counts.running)),
+            pending_count: Some(count(counts.pending)),
             ..deployment(state, service, shown)
         }
     });
@@ -137,7 +137,7 @@ fn deployment(state: &State, service: &Service, deployment: &Deployment) -> ecs:
     ecs::Deployment {
         id: Some(deployment.id.to_string()),
         task_definition: Some(arn::definition(state, &deployment.definition)),
-        failed_tasks: count(deployment.failed_tasks),
+        failed_tasks: Some(count(deployment.failed_tasks)),
         created_at: Some(deployment.created_at),
         updated_at: Some(deployment.updated_at),
         launch_type: Some(service.spec.launch_type.as_str().to_owned()),

@@ -203,7 +203,10 @@ fn managed_agents(around: &Surroundings<'_>) -> Option<Vec<acs::ManagedAgent>> {
 }
 
 fn firelens(configuration: &ecs::FirelensConfiguration) -> acs::FirelensConfiguration {
-    acs::FirelensConfiguration { r#type: configuration.r#type.clone(), options: configuration.options.clone() }
+    acs::FirelensConfiguration {
+        r#type: configuration.r#type.clone(),
+        options: configuration.options.clone(),
+    }
 }
 
 #[cfg(test)]
@@ -212,7 +215,9 @@ mod tests {
 
     #[test]
     fn images_of_ecr_are_recognised() {
-        let check = |image: &str, expected: Option<(&str, &str)>| assert_eq!(ecr_registry(image), expected, "{image}");
+        let check = |image: &str, expected: Option<(&str, &str)>| {
+            assert_eq!(ecr_registry(image), expected, "{image}");
+        };
         let ours = Some(("123456789012", "eu-west-1"));
         check("123456789012.dkr.ecr.eu-west-1.amazonaws.com/web:1", ours);
         check("123456789012.dkr.ecr.eu-west-1.amazonaws.com.cn/web", ours);

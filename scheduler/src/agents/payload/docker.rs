@@ -14,7 +14,10 @@ const NANOSECONDS_PER_SECOND: i64 = 1_000_000_000;
 const BYTES_PER_MIB: i64 = 1024 * 1024;
 
 /// The two texts, and the Docker API version that understands them.
-pub(super) fn docker_config(around: &Surroundings<'_>, definition: &ecs::ContainerDefinition) -> acs::DockerConfig {
+pub(super) fn docker_config(
+    around: &Surroundings<'_>,
+    definition: &ecs::ContainerDefinition,
+) -> acs::DockerConfig {
     acs::DockerConfig {
         version: Some(api_version(definition).to_owned()),
         config: Some(Value::Object(config(definition)).to_string()),
@@ -37,7 +40,8 @@ trait Members {
 impl Members for Map<String, Value> {
     fn put(&mut self, name: &str, value: Option<impl Serialize>) {
         if let Some(value) = value {
-            let value = serde_json::to_value(value).expect("texts, numbers, lists and maps of texts serialise");
+            let value =
+                serde_json::to_value(value).expect("texts, numbers, lists and maps of texts serialise");
             self.insert(name.to_owned(), value);
         }
     }
@@ -57,7 +61,8 @@ fn config(definition: &ecs::ContainerDefinition) -> Map<String, Value> {
 }
 
 fn docker_health_check(check: &ecs::HealthCheck) -> Value {
-    let nanoseconds = |seconds: Option<i32>| seconds.map(|seconds| i64::from(seconds) * NANOSECONDS_PER_SECOND);
+    let nanoseconds =
+        |seconds: Option<i32>| seconds.map(|seconds| i64::from(seconds) * NANOSECONDS_PER_SECOND);
     let mut shown = Map::new();
     shown.put("Test", check.command.as_ref());
     shown.put("Interval", nanoseconds(check.interval));
@@ -102,17 +107,20 @@ fn linux_parameters(host: &mut Map<String, Value>, linux: &ecs::LinuxParameters,
 }
 
 fn extra_hosts(hosts: &[ecs::HostEntry]) -> Vec<String> {
-    let line = |host: &ecs::HostEntry| Some(format!("{}:{}", host.hostname.as_ref()?, host.ip_address.as_ref()?));
+    let line =
+        |host: &ecs::HostEntry| Some(format!("{}:{}", host.hostname.as_ref()?, host.ip_address.as_ref()?));
     hosts.iter().filter_map(line).collect()
 }
 
 fn ulimits(limits: &[ecs::Ulimit]) -> Vec<Value> {
-    let shown = |limit: &ecs::Ulimit| json!({"Name": limit.name, "Soft": limit.soft_limit, "Hard": limit.hard_limit});
+    let shown =
+        |limit: &ecs::Ulimit| json!({"Name": limit.name, "Soft": limit.soft_limit, "Hard": limit.hard_limit});
     limits.iter().map(shown).collect()
 }
 
 fn sysctls(controls: &[ecs::SystemControl]) -> Map<String, Value> {
-    let entry = |control: &ecs::SystemControl| Some((control.namespace.clone()?, control.value.clone()?.into()));
+    let entry =
+        |control: &ecs::SystemControl| Some((control.namespace.clone()?, control.value.clone()?.into()));
     controls.iter().filter_map(entry).collect()
 }
 
@@ -151,7 +159,11 @@ fn device_permissions(permissions: &[String]) -> String {
         return "rwm".to_owned();
     }
     let letters = [("read", 'r'), ("write", 'w'), ("mknod", 'm')];
-    letters.iter().filter(|(name, _)| permissions.iter().any(|given| given == name)).map(|(_, letter)| letter).collect()
+    letters
+        .iter()
+        .filter(|(name, _)| permissions.iter().any(|given| given == name))
+        .map(|(_, letter)| letter)
+        .collect()
 }
 
 /// The lowest Docker API version with everything that the container uses. Agents offer no 1.26, 1.27 or 1.31.

@@ -53,7 +53,8 @@ pub(super) fn task(state: &State, task: &Task) -> acs::Task {
         desired_status: Some(desired_status(task.desired).to_owned()),
         task_definition_account_id: Some(state.home.account.clone()),
         zone: task.availability_zone.as_deref().map(str::to_owned),
-        cpu: number(task.overrides.cpu.as_ref().or(document.cpu.as_ref())).map(|units| units / UNITS_PER_VCPU),
+        cpu: number(task.overrides.cpu.as_ref().or(document.cpu.as_ref()))
+            .map(|units| units / UNITS_PER_VCPU),
         memory: task.overrides.memory.as_ref().or(document.memory.as_ref()).and_then(|mib| mib.parse().ok()),
         containers: Some(containers(&around)),
         volumes: Some(document.volumes.iter().flatten().map(volume::volume).collect()),
@@ -86,7 +87,8 @@ pub(super) fn desired_status(desired: Desired) -> &'static str {
 
 fn containers(around: &Surroundings<'_>) -> Vec<acs::Container> {
     let definitions = around.definition.container_definitions.iter().flatten();
-    let effective = definitions.map(|definition| task_definition::apply(definition, Some(&around.task.overrides)));
+    let effective =
+        definitions.map(|definition| task_definition::apply(definition, Some(&around.task.overrides)));
     effective.map(|definition| container::container(around, &definition)).collect()
 }
 
@@ -116,7 +118,8 @@ fn proxy(configuration: &ecs::ProxyConfiguration) -> acs::ProxyConfiguration {
 
 /// Name and value pairs as a map; of equal names the last wins, as it does in Docker.
 fn pairs_to_map(pairs: &[ecs::KeyValuePair]) -> BTreeMap<String, String> {
-    let named = pairs.iter().filter_map(|pair| Some((pair.name.clone()?, pair.value.clone().unwrap_or_default())));
+    let named =
+        pairs.iter().filter_map(|pair| Some((pair.name.clone()?, pair.value.clone().unwrap_or_default())));
     named.collect()
 }
 

@@ -76,7 +76,10 @@ mod tests {
             assert_eq!(serde_json::to_value(volume(&given)).unwrap(), expected);
         };
         check(json!({"name": "v"}), json!({"name": "v", "type": "host", "host": {}}));
-        check(json!({"name": "v", "host": {"sourcePath": ""}}), json!({"name": "v", "type": "host", "host": {}}));
+        check(
+            json!({"name": "v", "host": {"sourcePath": ""}}),
+            json!({"name": "v", "type": "host", "host": {}}),
+        );
         check(
             json!({"name": "v", "host": {"sourcePath": "/srv"}}),
             json!({"name": "v", "type": "host", "host": {"sourcePath": "/srv"}}),

@@ -1,5 +1,7 @@
 //! Small worlds for tests, made by the core's own commands.
 
+mod running;
+
 use ecsr_api::Timestamp;
 use ecsr_api::arn::Home;
 use ecsr_api::ecs;
@@ -7,6 +9,8 @@ use ecsr_core::command::{self, Command, Reply};
 use ecsr_core::ids::{InstanceKey, TaskKey};
 use ecsr_core::{Context, State};
 use serde_json::{Value, json};
+
+pub(crate) use self::running::Running;
 
 /// A cluster `default` with one connected instance, and tasks on it.
 pub(crate) struct World {
@@ -22,6 +26,7 @@ pub(crate) fn home() -> Home {
 }
 
 /// A request out of its JSON.
+#[expect(clippy::unnecessary_box_returns, reason = "commands hold their requests boxed")]
 pub(crate) fn request<T: serde::de::DeserializeOwned>(body: Value) -> Box<T> {
     Box::new(serde_json::from_value(body).expect("a request"))
 }
@@ -80,7 +85,8 @@ impl World {
         let instance = InstanceKey { cluster: "default".into(), id: "0".repeat(32).parse().expect("an id") };
         let mut world = Self { state, now, instance, tasks: Vec::new() };
         world.execute(&Command::CreateCluster(request(json!({}))));
-        let Reply::Instance(instance) = world.execute(&Command::RegisterContainerInstance(registration())) else {
+        let Reply::Instance(instance) = world.execute(&Command::RegisterContainerInstance(registration()))
+        else {
             panic!("an instance was registered");
         };
         world.instance = instance.clone();
@@ -103,7 +109,9 @@ impl World {
         let seed = u8::try_from(self.state.tasks.len()).expect("a small world");
         let mut context = Context::new(self.now, "arn:aws:iam::123456789012:root".into(), [seed; 32]);
         let decision = command::decide(&self.state, command, &mut context).expect("a legal command");
-        decision.events.iter().for_each(|event| self.state.apply(event));
+        for event in &decision.events {
+            self.state.apply(event);
+        }
         decision.reply
     }
 }

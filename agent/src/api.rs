@@ -1,0 +1,161 @@
+//! The ECS operations that an agent calls, through the official client.
+//!
+//! Retrying is the callers' business, because each has its own reason to go on for ever: the client's own retries
+//! are off. Errors are sorted by what the agent can do about them.
+
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_sdk_ecs::Client;
+use aws_sdk_ecs::config::Region;
+use aws_sdk_ecs::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_ecs::types::{ContainerStateChange, NetworkBinding as WireBinding, TransportProtocol};
+use aws_smithy_types::DateTime;
+use ecsr_api::Timestamp;
+
+use crate::config::Config;
+use crate::engine::{BoundPorts, ContainerReport, NetworkBinding, TaskReport};
+use crate::report::Submitted;
+
+/// A call that takes longer is given up and tried again.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest reason, and the longest runtime id or digest, that ECS takes.
+const REASON_CHARS_MAX: usize = 1024;
+const ID_CHARS_MAX: usize = 255;
+
+/// Why a call failed, by what can be done about it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ApiFailure {
+    /// The cluster does not exist.
+    #[error("the cluster does not exist: {0}")]
+    NoCluster(String),
+    /// The scheduler will not take this request, however often it is made.
+    #[error("refused: {0}")]
+    Refused(String),
+    /// Anything else: try again.
+    #[error("{0}")]
+    Passing(String),
+}
+
+/// A client of the scheduler.
+#[derive(Debug, Clone)]
+pub(crate) struct Api {
+    pub(crate) client: Client,
+    pub(crate) cluster: String,
+}
+
+/// Where the scheduler's two sockets are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Endpoints {
+    pub(crate) acs: String,
+    pub(crate) tcs: Option<String>,
+}
+
+impl Api {
+    pub(crate) fn new(config: &Config, sdk: &SdkConfig, region: &str) -> Self {
+        let timeouts =
+            TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_timeout(CALL_TIMEOUT).build();
+        let mut builder = aws_sdk_ecs::config::Builder::from(sdk)
+            .region(Region::new(region.to_owned()))
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(timeouts);
+        if let Some(endpoint) = &config.endpoint {
+            builder = builder.endpoint_url(endpoint);
+        }
+        Api { client: Client::from_conf(builder.build()), cluster: config.cluster.clone() }
+    }
+
+    /// `DiscoverPollEndpoint`.
+    pub(crate) async fn discover(&self, container_instance: &str) -> Result<Endpoints, ApiFailure> {
+        let request = self.client.discover_poll_endpoint().cluster(&self.cluster);
+        let reply = request.container_instance(container_instance).send().await.map_err(|e| failure(&e))?;
+        let acs = reply.endpoint().filter(|endpoint| !endpoint.is_empty());
+        let acs = acs.ok_or_else(|| ApiFailure::Passing("DiscoverPollEndpoint names no endpoint".to_owned()))?;
+        let tcs = reply.telemetry_endpoint().filter(|endpoint| !endpoint.is_empty());
+        Ok(Endpoints { acs: acs.to_owned(), tcs: tcs.map(str::to_owned) })
+    }
+
+    /// `CreateCluster`, for an agent that was given no cluster.
+    pub(crate) async fn create_cluster(&self, name: &str) -> Result<(), ApiFailure> {
+        self.client.create_cluster().cluster_name(name).send().await.map(drop).map_err(|e| failure(&e))
+    }
+
+    /// `SubmitTaskStateChange`.
+    pub(crate) async fn submit(&self, report: TaskReport) -> Submitted {
+        let reason: String = report.reason.unwrap_or_default().chars().take(REASON_CHARS_MAX).collect();
+        let containers = report.containers.iter().map(container_change).collect();
+        let call = self
+            .client
+            .submit_task_state_change()
+            .cluster(&self.cluster)
+            .task(&report.task_arn)
+            .status(report.status.as_str())
+            .reason(reason)
+            .set_containers(Some(containers))
+            .set_pull_started_at(report.pull_started_at.map(date_time))
+            .set_pull_stopped_at(report.pull_stopped_at.map(date_time))
+            .set_execution_stopped_at(report.execution_stopped_at.map(date_time));
+        match call.send().await {
+            Ok(_) => Submitted::Acknowledged,
+            Err(error) => match failure(&error) {
+                ApiFailure::Refused(why) => Submitted::Refused(why),
+                ApiFailure::NoCluster(why) | ApiFailure::Passing(why) => Submitted::Failed(why),
+            },
+        }
+    }
+}
+
+/// Sorts an error. A refusal is an error of ours in a well-formed answer, credentials aside: those may be put right.
+pub(crate) fn failure<E>(error: &SdkError<E>) -> ApiFailure
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+    SdkError<E>: std::error::Error,
+{
+    let code = error.code().unwrap_or_default();
+    let message = error.message().unwrap_or_default();
+    let text = if code.is_empty() {
+        DisplayErrorContext(error).to_string()
+    } else {
+        format!("{code}: {message}")
+    };
+    match code {
+        "ClusterNotFoundException" => ApiFailure::NoCluster(text),
+        "ClientException" | "InvalidParameterException" => ApiFailure::Refused(text),
+        _ => ApiFailure::Passing(text),
+    }
+}
+
+fn container_change(container: &ContainerReport) -> ContainerStateChange {
+    let cut = |text: &String| text.chars().take(ID_CHARS_MAX).collect::<String>();
+    ContainerStateChange::builder()
+        .container_name(&container.name)
+        .status(container.status.as_str())
+        .set_runtime_id(container.runtime_id.as_ref().map(cut))
+        .set_image_digest(container.image_digest.as_ref().map(cut))
+        .set_exit_code(container.exit_code.and_then(|code| i32::try_from(code).ok()))
+        .set_reason(container.reason.as_ref().map(|reason| reason.chars().take(REASON_CHARS_MAX).collect()))
+        .set_network_bindings(Some(container.bindings.iter().map(wire_binding).collect()))
+        .build()
+}
+
+fn wire_binding(binding: &NetworkBinding) -> WireBinding {
+    let row = WireBinding::builder()
+        .bind_ip(&binding.bind_ip)
+        .protocol(TransportProtocol::from(binding.protocol.as_str()));
+    let range = |(first, last): (u16, u16)| format!("{first}-{last}");
+    match binding.ports {
+        BoundPorts::Single { container, host } => {
+            row.container_port(i32::from(container)).host_port(i32::from(host)).build()
+        }
+        BoundPorts::Range { container, host } => {
+            row.container_port_range(range(container)).host_port_range(range(host)).build()
+        }
+    }
+}
+
+fn date_time(moment: Timestamp) -> DateTime {
+    DateTime::from_millis(moment.millis())
+}

@@ -1,0 +1,364 @@
+//! ACS: takes the scheduler's orders to the driver and brings its acknowledgements back.
+//!
+//! Orders reach the driver in the order in which they came. An acknowledgement may take until the ledger is on disk;
+//! other messages are answered meanwhile. Nothing is acknowledged that a crash could lose.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ecsr_api::acs::{
+    AckRequest, Connect, HeartbeatAckRequest, IAMRoleCredentials, IAMRoleCredentialsAckRequest,
+    IAMRoleCredentialsMessage, Message, NackRequest, PROTOCOL_VERSION, PayloadMessage, TaskIdentifier,
+    TaskManifestMessage, TaskStopVerificationAck, TaskStopVerificationMessage,
+};
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, SinkExt, StreamExt};
+use tokio::sync::oneshot;
+use tokio_tungstenite::tungstenite::Message as Frame;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+use super::socket::{Address, OpenError, Socket, open};
+use super::{AGENT_HASH, AGENT_VERSION, End, RECONNECT_MAX, RECONNECT_MIN, Signer, lifetime, silence};
+use crate::api::{Api, ApiFailure};
+use crate::backoff::{Backoff, Complaint};
+use crate::credentials::Credentials;
+use crate::driver::{Accepted, Command, Handle};
+
+/// Answers under way at once; the socket is not read while there are more.
+const ANSWERS_MAX: usize = 64;
+/// A scheduler that does not read is gone.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+type Answer = BoxFuture<'static, Vec<Message>>;
+
+/// The agent's side of ACS.
+#[derive(Debug)]
+pub(crate) struct Acs {
+    pub(crate) api: Api,
+    pub(crate) signer: Signer,
+    pub(crate) driver: Handle,
+    pub(crate) credentials: Credentials,
+    /// The version of the container engine.
+    pub(crate) docker_version: String,
+    /// Numbers of payloads and manifests, over all connections.
+    pub(crate) timeline: Timeline,
+    /// Whether a connection was ever made: until then the scheduler is asked for all credentials.
+    pub(crate) was_connected: bool,
+}
+
+/// What was seen of the scheduler's numbering.
+#[derive(Debug, Default)]
+pub(crate) struct Timeline {
+    highest: i64,
+    /// The manifest whose verification is awaited.
+    awaited: Option<String>,
+}
+
+impl Timeline {
+    fn note_payload(&mut self, seq_num: i64) {
+        self.highest = self.highest.max(seq_num);
+    }
+
+    /// Whether the manifest is newer than everything seen.
+    fn admit_manifest(&mut self, timeline: i64, message_id: &str) -> bool {
+        let is_newer = timeline > self.highest;
+        if is_newer {
+            self.highest = timeline;
+            self.awaited = Some(message_id.to_owned());
+        }
+        is_newer
+    }
+
+    /// Whether this is the one answer to the last manifest.
+    fn admit_verification(&mut self, message_id: &str) -> bool {
+        let is_awaited = self.awaited.as_deref() == Some(message_id);
+        if is_awaited {
+            self.awaited = None;
+        }
+        is_awaited
+    }
+}
+
+impl Acs {
+    /// Keeps a connection for this instance, until the scheduler says that the instance is not registered.
+    pub(crate) async fn keep(&mut self, container_instance: &str) -> String {
+        let mut backoff = Backoff::new(RECONNECT_MIN, RECONNECT_MAX);
+        let mut complaint = Complaint::default();
+        loop {
+            let connected_before = self.was_connected;
+            match self.connect(container_instance).await {
+                Ok(socket) => {
+                    complaint.settled("the scheduler's orders can be received again");
+                    self.was_connected = true;
+                    if !connected_before {
+                        tracing::info!("connected to the scheduler");
+                    }
+                    self.driver.order(Command::Connected).await;
+                    backoff.reset();
+                    match self.converse(socket).await {
+                        End::Inactive(why) => return why,
+                        End::Closed => {}
+                        End::Lost(why) => complaint.warn(format!("lost the scheduler: {why}")),
+                    }
+                }
+                Err(End::Inactive(why)) => return why,
+                Err(End::Closed) => {}
+                Err(End::Lost(why)) => complaint.warn(format!("cannot reach the scheduler: {why}")),
+            }
+            tokio::time::sleep(backoff.pause()).await;
+        }
+    }
+
+    async fn connect(&self, container_instance: &str) -> Result<Socket, End> {
+        let endpoints = self.api.discover(container_instance).await.map_err(|failure| match failure {
+            ApiFailure::NoCluster(why) | ApiFailure::Refused(why) => End::Inactive(why),
+            ApiFailure::Passing(why) => End::Lost(why),
+        })?;
+        let query = Connect {
+            agent_hash: AGENT_HASH.to_owned(),
+            agent_version: AGENT_VERSION.to_owned(),
+            cluster: self.api.cluster.clone(),
+            container_instance_arn: container_instance.to_owned(),
+            docker_version: format!("DockerVersion: {}", self.docker_version),
+            protocol_version: PROTOCOL_VERSION,
+            send_credentials: !self.was_connected,
+            seq_num: 1,
+        };
+        let address = Address::new(&endpoints.acs, &query.to_query()).map_err(|error| End::Lost(error.to_string()))?;
+        open(&address, &self.signer).await.map_err(|error| match error {
+            OpenError::Refused(
+                Message::InactiveInstanceException(_)
+                | Message::InvalidInstanceException(_)
+                | Message::InvalidClusterException(_),
+            ) => End::Inactive(error.to_string()),
+            other => End::Lost(other.to_string()),
+        })
+    }
+
+    async fn converse(&mut self, mut socket: Socket) -> End {
+        let mut answers: FuturesUnordered<Answer> = FuturesUnordered::new();
+        let expiry = tokio::time::sleep(lifetime());
+        tokio::pin!(expiry);
+        let patience = silence();
+        loop {
+            tokio::select! {
+                frame = tokio::time::timeout(patience, socket.next()), if answers.len() < ANSWERS_MAX => {
+                    let text = match frame {
+                        Err(_) => return End::Lost(format!("silent for {}s", patience.as_secs())),
+                        Ok(None | Some(Ok(Frame::Close(_)))) => return End::Closed,
+                        Ok(Some(Err(error))) => return End::Lost(error.to_string()),
+                        Ok(Some(Ok(Frame::Text(text)))) => text,
+                        Ok(Some(Ok(Frame::Ping(_) | Frame::Pong(_) | Frame::Binary(_) | Frame::Frame(_)))) => continue,
+                    };
+                    match Message::decode(&text) {
+                        Ok(Message::InactiveInstanceException(exception)) => {
+                            return End::Inactive(exception.message.unwrap_or_default());
+                        }
+                        Ok(message) => answers.extend(self.take(message).await),
+                        Err(error) => tracing::warn!("ignoring a frame: {error}"),
+                    }
+                }
+                Some(messages) = answers.next() => {
+                    for message in messages {
+                        let sending = socket.send(Frame::text(message.encode()));
+                        match tokio::time::timeout(WRITE_TIMEOUT, sending).await {
+                            Ok(Ok(())) => {}
+                            Ok(Err(error)) => return End::Lost(error.to_string()),
+                            Err(_) => return End::Lost("the scheduler does not read".to_owned()),
+                        }
+                    }
+                }
+                () = &mut expiry => {
+                    let reason = "ConnectionExpired: Reconnect to continue".into();
+                    let close = CloseFrame { code: CloseCode::Normal, reason };
+                    // The connection is given up anyway.
+                    let _ = tokio::time::timeout(WRITE_TIMEOUT, socket.close(Some(close))).await;
+                    return End::Closed;
+                }
+            }
+        }
+    }
+
+    /// Acts on a message, and answers what will be said to it.
+    async fn take(&mut self, message: Message) -> Option<Answer> {
+        match message {
+            Message::HeartbeatMessage(heartbeat) => {
+                let ack = HeartbeatAckRequest { message_id: heartbeat.message_id };
+                Some(at_once(Message::HeartbeatAckRequest(ack)))
+            }
+            Message::PayloadMessage(payload) => self.payload(payload).await,
+            Message::TaskManifestMessage(manifest) => self.manifest(manifest).await,
+            Message::TaskStopVerificationAck(verified) => {
+                self.stop_verified(verified).await;
+                None
+            }
+            Message::IAMRoleCredentialsMessage(message) => self.role_credentials(message).await,
+            Message::StageUpdateMessage(update) => {
+                Some(nack(update.cluster_arn, update.container_instance_arn, update.message_id))
+            }
+            Message::PerformUpdateMessage(update) => {
+                Some(nack(update.cluster_arn, update.container_instance_arn, update.message_id))
+            }
+            other @ (Message::AttachTaskNetworkInterfacesMessage(_)
+            | Message::AttachInstanceNetworkInterfacesMessage(_)
+            | Message::ConfirmAttachmentMessage(_)) => {
+                tracing::warn!("attachments are not supported: {} is left unanswered", other.kind());
+                None
+            }
+            said @ (Message::CloseMessage(_)
+            | Message::ErrorMessage(_)
+            | Message::AccessDeniedException(_)
+            | Message::BadRequestException(_)
+            | Message::InactiveInstanceException(_)
+            | Message::InvalidClusterException(_)
+            | Message::InvalidInstanceException(_)
+            | Message::ServerException(_)) => {
+                tracing::warn!("the scheduler says: {said:?}");
+                None
+            }
+            skipped @ (Message::AckRequest(_)
+            | Message::HeartbeatAckRequest(_)
+            | Message::IAMRoleCredentialsAckRequest(_)
+            | Message::NackRequest(_)
+            | Message::TaskStopVerificationMessage(_)
+            | Message::Unknown { .. }) => {
+                tracing::debug!("skipping a message of type {}", skipped.kind());
+                None
+            }
+        }
+    }
+
+    async fn payload(&mut self, payload: PayloadMessage) -> Option<Answer> {
+        let ack = acknowledgement(payload.cluster_arn, payload.container_instance_arn, payload.message_id)?;
+        self.timeline.note_payload(payload.seq_num.unwrap_or_default());
+        let tasks = payload.tasks.unwrap_or_default();
+        let mut credentials_acks = Vec::new();
+        for task in &tasks {
+            for credentials in [&task.role_credentials, &task.execution_role_credentials].into_iter().flatten() {
+                credentials_acks.push(credentials_ack(ack.message_id.clone(), credentials));
+                self.credentials.keep(credentials.clone());
+            }
+        }
+        let (reply, accepted) = oneshot::channel();
+        self.driver.order(Command::Payload { tasks, reply }).await;
+        let answer = async move {
+            match accepted.await {
+                Ok(Accepted::All) => std::iter::once(Message::AckRequest(ack)).chain(credentials_acks).collect(),
+                Ok(Accepted::Some) | Err(_) => Vec::new(),
+            }
+        };
+        Some(answer.boxed())
+    }
+
+    async fn manifest(&mut self, manifest: TaskManifestMessage) -> Option<Answer> {
+        let cluster = manifest.cluster_arn.clone();
+        let ack = acknowledgement(manifest.cluster_arn, manifest.container_instance_arn, manifest.message_id)?;
+        let message_id = ack.message_id.clone().unwrap_or_default();
+        if !self.timeline.admit_manifest(manifest.timeline.unwrap_or_default(), &message_id) {
+            tracing::debug!("skipping a manifest that is not newer than what was seen");
+            return None;
+        }
+        let tasks: BTreeMap<String, String> = manifest
+            .tasks
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|task| Some((task.task_arn?, task.desired_status.unwrap_or_default())))
+            .collect();
+        let (reply, candidates) = oneshot::channel();
+        self.driver.order(Command::Manifest { tasks, reply }).await;
+        let answer = async move {
+            let mut messages = vec![Message::AckRequest(ack)];
+            let candidates = candidates.await.unwrap_or_default();
+            if !candidates.is_empty() {
+                messages.push(verification(message_id, cluster, candidates));
+            }
+            messages
+        };
+        Some(answer.boxed())
+    }
+
+    async fn stop_verified(&mut self, verified: TaskStopVerificationAck) {
+        if !self.timeline.admit_verification(verified.message_id.as_deref().unwrap_or_default()) {
+            tracing::warn!("skipping a verification that answers no manifest");
+            return;
+        }
+        let tasks = verified.stop_tasks.unwrap_or_default();
+        let task_arns = tasks.into_iter().filter_map(|task| task.task_arn).collect();
+        self.driver.order(Command::Stop { task_arns }).await;
+    }
+
+    async fn role_credentials(&self, message: IAMRoleCredentialsMessage) -> Option<Answer> {
+        let task_arn = message.task_arn.unwrap_or_default();
+        let credentials = message.role_credentials?;
+        let is_known = self.driver.ask(|reply| Command::Knows { task_arn: task_arn.clone(), reply }).await;
+        if is_known != Some(true) {
+            tracing::warn!(task = task_arn, "credentials for a task that is not here");
+            return None;
+        }
+        let ack = credentials_ack(message.message_id, &credentials);
+        self.credentials.keep(credentials);
+        Some(at_once(ack))
+    }
+}
+
+fn at_once(message: Message) -> Answer {
+    std::future::ready(vec![message]).boxed()
+}
+
+/// The acknowledgement of a message; `None` if it lacks what the protocol insists on.
+fn acknowledgement(
+    cluster_arn: Option<String>,
+    container_instance_arn: Option<String>,
+    message_id: Option<String>,
+) -> Option<AckRequest> {
+    if cluster_arn.is_none() || container_instance_arn.is_none() || message_id.is_none() {
+        tracing::warn!("dropping a message with no messageId, clusterArn or containerInstanceArn");
+        return None;
+    }
+    Some(AckRequest { cluster: cluster_arn, container_instance: container_instance_arn, message_id })
+}
+
+fn credentials_ack(message_id: Option<String>, credentials: &IAMRoleCredentials) -> Message {
+    Message::IAMRoleCredentialsAckRequest(IAMRoleCredentialsAckRequest {
+        message_id,
+        credentials_id: credentials.credentials_id.clone(),
+        expiration: credentials.expiration.clone(),
+    })
+}
+
+fn verification(message_id: String, cluster: Option<String>, candidates: Vec<String>) -> Message {
+    let candidate = |task_arn| TaskIdentifier {
+        task_arn: Some(task_arn),
+        task_cluster_arn: cluster.clone(),
+        desired_status: Some("STOPPED".to_owned()),
+    };
+    Message::TaskStopVerificationMessage(TaskStopVerificationMessage {
+        message_id: Some(message_id),
+        stop_candidates: Some(candidates.into_iter().map(candidate).collect()),
+    })
+}
+
+fn nack(cluster: Option<String>, container_instance: Option<String>, message_id: Option<String>) -> Answer {
+    let reason = Some("Updates are disabled".to_owned());
+    at_once(Message::NackRequest(NackRequest { cluster, container_instance, message_id, reason }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn manifests_count_only_when_newer_and_are_verified_once() {
+        let mut timeline = Timeline::default();
+        timeline.note_payload(5);
+        assert!(!timeline.admit_manifest(5, "old"));
+        assert!(!timeline.admit_verification("old"));
+        assert!(timeline.admit_manifest(6, "new"));
+        assert!(!timeline.admit_manifest(6, "again"));
+        assert!(!timeline.admit_verification("other"));
+        assert!(timeline.admit_verification("new"));
+        assert!(!timeline.admit_verification("new"), "once only");
+    }
+}
