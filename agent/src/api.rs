@@ -10,7 +10,7 @@ use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_ecs::Client;
 use aws_sdk_ecs::config::Region;
-use aws_sdk_ecs::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_ecs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_ecs::types::{ContainerStateChange, NetworkBinding as WireBinding, TransportProtocol};
 use aws_smithy_types::DateTime;
 use ecsr_api::Timestamp;
@@ -18,6 +18,8 @@ use ecsr_api::Timestamp;
 use crate::config::Config;
 use crate::engine::{BoundPorts, ContainerReport, NetworkBinding, TaskReport};
 use crate::report::Submitted;
+use crate::task::names;
+use crate::text::chain;
 
 /// A call that takes longer is given up and tried again.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -73,7 +75,8 @@ impl Api {
         let request = self.client.discover_poll_endpoint().cluster(&self.cluster);
         let reply = request.container_instance(container_instance).send().await.map_err(|e| failure(&e))?;
         let acs = reply.endpoint().filter(|endpoint| !endpoint.is_empty());
-        let acs = acs.ok_or_else(|| ApiFailure::Passing("DiscoverPollEndpoint names no endpoint".to_owned()))?;
+        let acs =
+            acs.ok_or_else(|| ApiFailure::Passing("DiscoverPollEndpoint names no endpoint".to_owned()))?;
         let tcs = reply.telemetry_endpoint().filter(|endpoint| !endpoint.is_empty());
         Ok(Endpoints { acs: acs.to_owned(), tcs: tcs.map(str::to_owned) })
     }
@@ -83,6 +86,12 @@ impl Api {
         self.client.create_cluster().cluster_name(name).send().await.map(drop).map_err(|e| failure(&e))
     }
 
+    /// The cluster that a task's ARN names, which is not the agent's for what it left unsent in another one.
+    fn cluster_of<'a>(&'a self, task_arn: &'a str) -> &'a str {
+        let own = self.cluster.rsplit('/').next();
+        names::cluster_in(task_arn).filter(|named| own != Some(*named)).unwrap_or(&self.cluster)
+    }
+
     /// `SubmitTaskStateChange`.
     pub(crate) async fn submit(&self, report: TaskReport) -> Submitted {
         let reason: String = report.reason.unwrap_or_default().chars().take(REASON_CHARS_MAX).collect();
@@ -90,7 +99,7 @@ impl Api {
         let call = self
             .client
             .submit_task_state_change()
-            .cluster(&self.cluster)
+            .cluster(self.cluster_of(&report.task_arn))
             .task(&report.task_arn)
             .status(report.status.as_str())
             .reason(reason)
@@ -116,11 +125,7 @@ where
 {
     let code = error.code().unwrap_or_default();
     let message = error.message().unwrap_or_default();
-    let text = if code.is_empty() {
-        DisplayErrorContext(error).to_string()
-    } else {
-        format!("{code}: {message}")
-    };
+    let text = if code.is_empty() { chain(error) } else { format!("{code}: {message}") };
     match code {
         "ClusterNotFoundException" => ApiFailure::NoCluster(text),
         "ClientException" | "InvalidParameterException" => ApiFailure::Refused(text),

@@ -25,7 +25,8 @@ impl Credentials {
         let mut by_id = self.by_id.lock().unwrap_or_else(PoisonError::into_inner);
         by_id.insert(id, credentials);
         if by_id.len() > CREDENTIALS_MAX {
-            let first = by_id.iter().min_by_key(|(_, held)| held.expiration.clone()).map(|(id, _)| id.clone());
+            let first =
+                by_id.iter().min_by_key(|(_, held)| held.expiration.clone()).map(|(id, _)| id.clone());
             first.and_then(|id| by_id.remove(&id));
         }
     }

@@ -5,7 +5,7 @@
 //! the old or the new one. It never stops the agent: an unreadable file is set aside with a message, a disk that
 //! cannot be written to is complained of, because labels alone are enough to go on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -36,6 +36,8 @@ pub(crate) struct Entries {
     pub(crate) accepted: BTreeMap<String, acs::Task>,
     /// STOPPED reports that the scheduler has not acknowledged, by task.
     pub(crate) unsent: BTreeMap<String, TaskReport>,
+    /// Tasks whose STOPPED was acknowledged and whose containers are not removed yet.
+    pub(crate) acknowledged: BTreeSet<String>,
     /// When images were last pulled or used, by reference.
     pub(crate) images: BTreeMap<String, ImageRecord>,
 }
@@ -64,7 +66,8 @@ impl Entries {
     pub(crate) fn note_pull(&mut self, image: &str, now: Timestamp) {
         self.images.insert(image.to_owned(), ImageRecord { pulled_at: now, used_at: now });
         if self.images.len() > IMAGES_MAX {
-            let oldest = self.images.iter().min_by_key(|(_, record)| record.used_at).map(|(image, _)| image.clone());
+            let oldest =
+                self.images.iter().min_by_key(|(_, record)| record.used_at).map(|(image, _)| image.clone());
             oldest.and_then(|image| self.images.remove(&image));
         }
     }
@@ -93,7 +96,12 @@ impl Ledger {
             tracing::warn!("cannot make the data directory {}: {error}", data_dir.display());
         }
         let entries = read(&path);
-        let inner = Inner { path, current: Mutex::new((0, entries)), changed: Notify::new(), written: watch::Sender::new(0) };
+        let inner = Inner {
+            path,
+            current: Mutex::new((0, entries)),
+            changed: Notify::new(),
+            written: watch::Sender::new(0),
+        };
         Ledger { inner: Arc::new(inner) }
     }
 
@@ -206,12 +214,17 @@ mod tests {
         let version = ledger.update(|entries| {
             entries.remember_instance("arn:1");
             entries.remember_instance("arn:2");
-            entries.accepted.insert("t".to_owned(), acs::Task { arn: Some("t".to_owned()), ..acs::Task::default() });
+            entries
+                .accepted
+                .insert("t".to_owned(), acs::Task { arn: Some("t".to_owned()), ..acs::Task::default() });
         });
         version.written().await;
         writer.abort();
         let again = Ledger::open(&dir);
-        assert_eq!(again.with(|entries| entries.container_instance().map(str::to_owned)).as_deref(), Some("arn:2"));
+        assert_eq!(
+            again.with(|entries| entries.container_instance().map(str::to_owned)).as_deref(),
+            Some("arn:2")
+        );
         assert!(again.with(|entries| entries.accepted.contains_key("t")));
         fs::remove_dir_all(&dir).unwrap();
     }

@@ -22,9 +22,10 @@ mod register;
 mod report;
 pub mod runtime;
 mod task;
+mod text;
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_config::SdkConfig;
@@ -76,7 +77,8 @@ pub async fn run(config: Config, sdk: SdkConfig, shutdown: impl Future<Output = 
     for name in &config.not_acted_on {
         tracing::warn!("{name} is set, and this agent does not act on it");
     }
-    let region = config.region.clone().or_else(|| sdk.region().map(ToString::to_string)).ok_or(Error::NoRegion)?;
+    let region =
+        config.region.clone().or_else(|| sdk.region().map(ToString::to_string)).ok_or(Error::NoRegion)?;
     let credentials = sdk.credentials_provider().ok_or(Error::NoCredentials)?;
     let config = Arc::new(Config { region: Some(region.clone()), ..config });
     let ledger = Ledger::open(&config.data_dir);
@@ -124,18 +126,17 @@ async fn work(config: Arc<Config>, scheduler: Scheduler, ledger: Ledger) -> Resu
     background.spawn(async move { driver.run(ready).await });
     let _ = adopted.await;
     let api = scheduler.api.clone();
+    let complaint = Arc::new(Mutex::new(Complaint::default()));
     background.spawn(async move {
         let submit = |report: engine::TaskReport| {
-            let api = api.clone();
-            retrying(move || {
-                let (api, report) = (api.clone(), report.clone());
-                async move { api.submit(report).await }
-            })
+            let (api, complaint) = (api.clone(), Arc::clone(&complaint));
+            async move { retrying(&complaint, || api.submit(report.clone())).await }
         };
         reporter.deliver(submit, stopped_sender).await;
     });
     endpoints::spawn(&mut background, &config, &scheduler.credentials, &handle, &instance_changes);
-    attend(&config, scheduler, runtime, &engine_info, &ledger, &handle, &instance).await;
+    // Boxed: the two sockets and the client make a large future.
+    Box::pin(attend(&config, scheduler, runtime, &engine_info, &ledger, &handle, &instance)).await;
     Ok(())
 }
 
@@ -196,7 +197,9 @@ async fn wait_for_docker(address: &str) -> Result<(DockerRuntime, EngineInfo), E
                 complaint.settled("Docker answers");
                 return Ok(found);
             }
-            Err(RuntimeError::Unavailable(why)) => complaint.warn(format!("waiting for Docker at {address}: {why}")),
+            Err(RuntimeError::Unavailable(why)) => {
+                complaint.warn(format!("waiting for Docker at {address}: {why}"));
+            }
             Err(error) if !address.contains("://") || address.starts_with("https://") => {
                 return Err(Error::DockerHost { address: address.to_owned(), source: error });
             }

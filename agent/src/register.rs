@@ -13,6 +13,7 @@ use crate::backoff::{Backoff, Complaint};
 use crate::config::Config;
 use crate::ledger::Ledger;
 use crate::runtime::EngineInfo;
+use crate::task::names;
 
 const RETRY_MIN: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(5);
@@ -25,7 +26,9 @@ pub(crate) async fn register(api: &Api, config: &Config, engine: &EngineInfo, le
     let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX);
     let mut complaint = Complaint::default();
     let mut earlier = ledger.with(|entries| entries.container_instance().map(str::to_owned));
-    earlier = earlier.filter(|arn| is_of_cluster(arn, config.cluster_name()));
+    // An instance belongs to one cluster: another one knows nothing of it.
+    earlier =
+        earlier.filter(|arn| names::cluster_in(arn).is_none_or(|cluster| cluster == config.cluster_name()));
     loop {
         match attempt(api, config, engine, earlier.as_deref()).await {
             Ok(arn) => {
@@ -52,12 +55,6 @@ pub(crate) async fn register(api: &Api, config: &Config, engine: &EngineInfo, le
     }
 }
 
-/// Whether the ARN names an instance of this cluster; the old short form names none and is taken.
-fn is_of_cluster(arn: &str, cluster: &str) -> bool {
-    let parts: Vec<&str> = arn.split('/').collect();
-    parts.len() != 3 || parts[1] == cluster
-}
-
 async fn attempt(
     api: &Api,
     config: &Config,
@@ -77,11 +74,14 @@ async fn attempt(
         .set_tags(tags(config));
     let reply = request.send().await.map_err(|error| failure(&error))?;
     let arn = reply.container_instance().and_then(|instance| instance.container_instance_arn());
-    arn.map(str::to_owned).ok_or_else(|| ApiFailure::Passing("the answer names no container instance".to_owned()))
+    arn.map(str::to_owned)
+        .ok_or_else(|| ApiFailure::Passing("the answer names no container instance".to_owned()))
 }
 
 fn resources(config: &Config) -> Vec<Resource> {
-    let integer = |name: &str, value: i32| Resource::builder().name(name).r#type("INTEGER").integer_value(value).build();
+    let integer = |name: &str, value: i32| {
+        Resource::builder().name(name).r#type("INTEGER").integer_value(value).build()
+    };
     let ports = |name: &str, ports: &[u16]| {
         let values = ports.iter().map(u16::to_string).collect();
         Resource::builder().name(name).r#type("STRINGSET").set_string_set_value(Some(values)).build()
@@ -167,7 +167,9 @@ fn capabilities(config: &Config, engine: &EngineInfo) -> Vec<String> {
             all.push(format!("ecs.capability.{name}"));
         }
     };
-    for name in ["container-ordering", "full-sync", "network.container-port-range", "container-restart-policy"] {
+    for name in
+        ["container-ordering", "full-sync", "network.container-port-range", "container-restart-policy"]
+    {
         new(true, name);
     }
     new(!config.health_disabled, "container-health-check");
@@ -216,18 +218,6 @@ mod tests {
             "ecs.capability.task-eni",
         ] {
             assert!(!has(absent), "{absent}");
-        }
-    }
-
-    #[test]
-    fn an_arn_of_another_cluster_is_not_registered_again() {
-        let cases = [
-            ("arn:aws:ecs:r:1:container-instance/blue/abc", true),
-            ("arn:aws:ecs:r:1:container-instance/green/abc", false),
-            ("arn:aws:ecs:r:1:container-instance/abc", true),
-        ];
-        for (arn, expected) in cases {
-            assert_eq!(is_of_cluster(arn, "blue"), expected, "{arn}");
         }
     }
 

@@ -48,8 +48,11 @@ struct Shared {
 impl Reporter {
     pub(crate) fn new(ledger: Ledger) -> Self {
         let reporter = Reporter { shared: Arc::default(), ledger };
-        let unsent: Vec<TaskReport> = reporter.ledger.with(|entries| entries.unsent.values().cloned().collect());
-        unsent.into_iter().for_each(|report| reporter.enqueue(report));
+        let unsent: Vec<TaskReport> =
+            reporter.ledger.with(|entries| entries.unsent.values().cloned().collect());
+        for report in unsent {
+            reporter.enqueue(report);
+        }
         reporter
     }
 
@@ -145,18 +148,21 @@ impl Sending {
     }
 }
 
-/// Repeats an attempt until it is acknowledged or refused, for ever if need be.
-pub(crate) async fn retrying<F>(attempt: impl Fn() -> F) -> Submitted
+/// Repeats an attempt until it is acknowledged or refused, for ever if need be. All reports share one complaint, as
+/// they fail for one reason.
+pub(crate) async fn retrying<F>(complaint: &Mutex<Complaint>, attempt: impl Fn() -> F) -> Submitted
 where
     F: Future<Output = Submitted>,
 {
     let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX);
-    let mut complaint = Complaint::default();
+    let complaint = || complaint.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
         match attempt().await {
-            Submitted::Failed(why) => complaint.warn(format!("cannot report a task's state, trying again: {why}")),
+            Submitted::Failed(why) => {
+                complaint().warn(format!("cannot report a task's state, trying again: {why}"));
+            }
             closed @ (Submitted::Acknowledged | Submitted::Refused(_)) => {
-                complaint.settled("task states can be reported again");
+                complaint().settled("task states can be reported again");
                 return closed;
             }
         }
@@ -218,10 +224,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_failed_report_is_tried_until_it_is_closed() {
         let attempts = Mutex::new(0);
-        let outcome = retrying(|| async {
+        let outcome = retrying(&Mutex::default(), || async {
             let mut attempts = attempts.lock().unwrap();
             *attempts += 1;
-            if *attempts < 20 { Submitted::Failed("down".to_owned()) } else { Submitted::Refused("no".to_owned()) }
+            if *attempts < 20 {
+                Submitted::Failed("down".to_owned())
+            } else {
+                Submitted::Refused("no".to_owned())
+            }
         })
         .await;
         assert_eq!(outcome, Submitted::Refused("no".to_owned()));

@@ -13,9 +13,11 @@ use crate::error::{Failure, Kind, innermost};
 /// Where the engine listens unless `DOCKER_HOST` says otherwise.
 const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 
-/// Labels that the agent puts on every container of a task (agent protocol, 4.3).
+/// Labels that the agent puts on every container of a task: Amazon's (agent protocol, 4.3), and one of our
+/// own agent.
 pub(crate) mod label {
-    pub(crate) const CLUSTER: &str = "com.amazonaws.ecs.cluster";
+    /// The ARN of the container instance that the task was placed on.
+    pub(crate) const CONTAINER_INSTANCE: &str = "dev.ecsr.container-instance";
     pub(crate) const CONTAINER_NAME: &str = "com.amazonaws.ecs.container-name";
     pub(crate) const TASK_ARN: &str = "com.amazonaws.ecs.task-arn";
 }

@@ -232,6 +232,7 @@ fn refusal_hint(code: &str, message: &str) -> Option<&'static str> {
         "InvalidSignatureException" => {
             Some("check the secret access key, the region and this machine's clock")
         }
+        _ if message.contains("while it is scaled above 0") => Some("--force deletes it with its tasks"),
         _ if message.contains("No Container Instances were found") => {
             Some("`ecsr instance list` shows the instances; `ecsr up` makes this machine one")
         }

@@ -34,7 +34,7 @@ use crate::session::Session;
 /// `ecsr up` makes this machine a cluster; the other commands work on it, or on any ECS, Amazon's included.
 #[derive(Debug, Parser)]
 #[command(name = "ecsr", version, after_help = TOP_HELP, after_long_help = TOP_HELP)]
-#[command(propagate_version = true, subcommand_required = true, arg_required_else_help = true)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
 struct Cli {
     #[command(flatten)]
     globals: Globals,

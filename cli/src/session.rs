@@ -106,7 +106,8 @@ impl Session {
     async fn to(target: Target, format: Format) -> Result<Self, Failure> {
         let config = aws::load(&target).await;
         if config.region().is_none() {
-            return Err(usage("no region is configured").hint("give --region or set AWS_REGION"));
+            return Err(usage("no local ecsr runs, and no region is configured")
+                .hint("`ecsr up --detach` starts one; --region or AWS_REGION is needed for any other ECS"));
         }
         let client = Client::new(&config);
         Ok(Self { client, target, cluster: DEFAULT_CLUSTER.to_owned(), format })

@@ -207,7 +207,8 @@ impl<'a> Watch<'a> {
 
     fn failure(&self, reason: &str) -> Failure {
         let View { desired, running, .. } = self.view;
-        let message = format!("service {}: {running} of {desired} running: {reason}", self.name());
+        let message =
+            format!("service {}: {running} of {desired} running: {}", self.name(), in_brief(reason));
         Failure::new(Kind::NotStable, message)
             .hint(format!("`ecsr service events {0}` and `ecsr service describe {0}` tell more", self.name()))
     }
@@ -253,7 +254,7 @@ fn state_line(name: &str, view: &View) -> String {
 }
 
 /// A service event without the service's name, which the reader knows, and without its list of task ids.
-fn in_brief(message: &str) -> &str {
+pub(crate) fn in_brief(message: &str) -> &str {
     let text = message
         .strip_prefix("(service ")
         .and_then(|rest| rest.split_once(") "))
@@ -277,6 +278,8 @@ pub(crate) fn why_stopped(task: &Value) -> String {
         (reason, None) if reason.is_empty() => "no reason given".to_owned(),
         (reason, None) => reason,
         (reason, Some(container)) if reason.is_empty() => container,
+        // ECS gives a failed start the container's own reason.
+        (reason, Some(container)) if container.ends_with(&reason) => container,
         (reason, Some(container)) => format!("{reason} ({container})"),
     }
 }
@@ -395,6 +398,11 @@ mod tests {
             &json!({"stoppedReason": "Task failed to start", "containers": [
                 {"name": "web", "reason": "CannotPullContainerError: no such image"}]}),
             "Task failed to start (container web: CannotPullContainerError: no such image)",
+        );
+        check(
+            &json!({"stoppedReason": "CannotPullContainerError: no", "containers": [
+                {"name": "web", "reason": "CannotPullContainerError: no"}]}),
+            "container web: CannotPullContainerError: no",
         );
         check(&json!({"stoppedReason": "by hand", "containers": []}), "by hand");
         check(&json!({}), "no reason given");

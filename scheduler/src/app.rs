@@ -9,6 +9,7 @@ use crate::auth::Authenticator;
 use crate::clock::Clock;
 use crate::driver::Driver;
 use crate::entropy::Entropy;
+use crate::roles::Roles;
 use crate::stop;
 
 /// The parts of a running scheduler that its connections share.
@@ -17,6 +18,7 @@ pub(crate) struct App {
     pub driver: Driver,
     pub authenticator: Authenticator,
     pub sessions: Sessions,
+    pub roles: Roles,
     pub clock: Clock,
     pub entropy: Entropy,
     /// Base URL that agents are told to connect to, when it was configured.

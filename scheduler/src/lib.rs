@@ -23,6 +23,7 @@ mod entropy;
 mod http;
 pub mod journal;
 pub mod keys;
+mod roles;
 mod stop;
 #[cfg(test)]
 mod testing;
@@ -33,6 +34,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_config::SdkConfig;
 use ecsr_api::arn::Home;
 use ecsr_api::ecs;
 use ecsr_core::command::Command;
@@ -47,6 +49,7 @@ use crate::driver::{Driver, Failure, Surroundings};
 use crate::entropy::Entropy;
 use crate::journal::{EmbeddedJournal, Journal};
 use crate::keys::KeyFile;
+use crate::roles::Roles;
 
 pub use crate::driver::RecoveryError;
 
@@ -67,6 +70,8 @@ pub struct Config {
     pub clusters: Vec<String>,
     /// Base URL that agents are told to connect to. Without it they are told the one that they came by.
     pub advertise: Option<String>,
+    /// AWS credentials by which the roles of tasks are assumed. Without them tasks run without their roles.
+    pub roles: Option<SdkConfig>,
 }
 
 /// Why a scheduler does not start, or ends.
@@ -130,6 +135,8 @@ async fn serve(
         Surroundings { clock: clock.clone(), entropy: entropy.clone(), caller, records_per_snapshot };
     let (stop_writer, writer_stops) = watch::channel(false);
     let (driver, mut writer) = Driver::start(recovered, journal, surroundings, writer_stops);
+    // The writer's first act is to mark all agents as away; nobody shall see the state from before it.
+    driver.execute(Command::Tick).await.map_err(|_| Error::Failed)?;
     create_clusters(&driver, &config.clusters).await?;
 
     let (stop_serving, stop) = watch::channel(false);
@@ -137,6 +144,7 @@ async fn serve(
     let sessions = Sessions::default();
     let advertise = config.advertise;
     let app = Arc::new(App {
+        roles: Roles::new(config.roles.as_ref(), entropy.clone()),
         driver,
         authenticator,
         sessions,

@@ -31,6 +31,14 @@ class TerminalError(Exception):
     """What makes Amazon's agent exit with code 5, not to be restarted."""
 
 
+class Refused(Exception):
+    """An API call that was answered with an error."""
+
+    def __init__(self, operation, code, message):
+        super().__init__(f"{operation}: {code}: {message}")
+        self.code = code
+
+
 def sign(ecsr, url, body=b""):
     """SigV4 of a GET as the agent makes it: `host` and `x-amz-date`, nothing else."""
     request = AWSRequest("GET", url, data=body)
@@ -90,9 +98,10 @@ class AmazonAgent:
         again = {"containerInstanceArn": self.arn} if self.arn else {}
         request = self.registration | again | {"clientToken": str(uuid.uuid4())}
         registered = self.call("RegisterContainerInstance", request)["containerInstance"]
-        echoed = {attribute["name"]: attribute.get("value") for attribute in registered["attributes"]}
+        # To the agent, an empty value and none are the same.
+        echoed = {attribute["name"]: attribute.get("value", "") for attribute in registered["attributes"]}
         for attribute in self.registration["attributes"]:
-            if attribute["name"] not in echoed or echoed[attribute["name"]] != attribute.get("value"):
+            if echoed.get(attribute["name"]) != attribute.get("value", ""):
                 raise TerminalError(f"attribute {attribute} was not echoed")
         self.arn = registered["containerInstanceArn"]
         return registered
@@ -101,7 +110,7 @@ class AmazonAgent:
         """An API call as the agent's own model of ECS writes it, which has members that the public one lacks."""
         answer = wire.call(self.ecsr, operation, body, headers={"User-Agent": capabilities.USER_AGENT})
         if answer.status != 200:
-            raise TerminalError(f"{operation}: {answer.error}")
+            raise Refused(operation, *answer.error)
         return answer.json
 
     def described(self):
@@ -226,7 +235,12 @@ class AmazonAgent:
             action(argument)
 
     def report(self, **change):
-        self.call("SubmitTaskStateChange", {"cluster": self.cluster, **change})
+        """SubmitTaskStateChange; what is refused as invalid is dropped, for it would be refused again."""
+        try:
+            self.call("SubmitTaskStateChange", {"cluster": self.cluster, **change})
+        except Refused as refusal:
+            if refusal.code != "InvalidParameterException":
+                raise
 
     def payloads_of(self, task_arn):
         """Every payload that named the task, oldest first."""

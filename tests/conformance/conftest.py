@@ -16,9 +16,16 @@ NAME_LENGTH_MAX = 60
 RUNNING = pytest.StashKey()
 
 
+def pytest_addoption(parser):
+    parser.addoption("--endpoint", help="test this implementation of ECS instead of starting an ecsr")
+
+
 @pytest.fixture(scope="session")
 def ecsr(request):
     """A scheduler without an agent on this machine: instances are pretended (amazon_agent)."""
+    if endpoint := request.config.getoption("--endpoint"):
+        yield ecsr_process.elsewhere(endpoint)
+        return
     with ecsr_process.running("--no-agent") as started:
         request.config.stash[RUNNING] = started
         yield started

@@ -93,9 +93,9 @@ class Ecsr:
         return {name: "".join(shlex.split(value)) for name, value in pairs}
 
     def log(self):
-        """The newest lines of whatever ecsr logged, for the report of a failed test."""
-        logs = [path.read_text(errors="replace")[-4000:] for path in self.data_dir.glob("*.log")]
-        return "\n".join(logs)
+        """The newest lines that ecsr logged of trouble, for the report of a failed test."""
+        lines = [line for path in self.data_dir.glob("*.log") for line in path.read_text(errors="replace").splitlines()]
+        return "\n".join([line for line in lines if " INFO " not in line][-20:])
 
     # --- clients -----------------------------------------------------------------------------------------------
 
@@ -131,6 +131,14 @@ class Ecsr:
         if check and done.returncode != 0:
             raise AssertionError(f"{shlex.join(command)}: exit {done.returncode}\n{done.stderr}")
         return done
+
+
+def elsewhere(endpoint):
+    """Another implementation of ECS, with the keys of this environment: to test the tests."""
+    other = Ecsr(tempfile.gettempdir(), None)
+    keys = {name: os.environ.get(name, "testing") for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
+    other.environment |= keys | {"AWS_ENDPOINT_URL_ECS": endpoint, "AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION}
+    return other
 
 
 @contextlib.contextmanager

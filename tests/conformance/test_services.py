@@ -71,7 +71,6 @@ def test_a_new_service(cluster, register, create):
         "desiredCount": 0,
         "runningCount": 0,
         "pendingCount": 0,
-        "events": [],
     }
     assert {member: service[member] for member in expected} == expected
 
@@ -199,7 +198,7 @@ TROUBLE = "(service web) was unable to place a task because no container instanc
             {"portMappings": [{"containerPort": 80, "hostPort": 22}]},
             "is already using a port required by your task.",
         ),
-        ({"logConfiguration": {"logDriver": "splunk"}}, "is missing an attribute required by your task."),
+        ({"logConfiguration": {"logDriver": "fluentd"}}, "is missing an attribute required by your task."),
     ],
 )
 def test_why_a_service_cannot_place(agent, register, create, described, container, reason):

@@ -71,6 +71,11 @@ impl Engine {
         &self.docker
     }
 
+    /// The engine's version.
+    pub async fn version(&self) -> String {
+        self.docker.version().await.ok().and_then(|version| version.version).unwrap_or_default()
+    }
+
     /// Containers of all states that carry all of `labels` (`key=value`), in the order of their ids.
     ///
     /// # Panics
@@ -146,7 +151,8 @@ impl Engine {
     pub fn events(&self, cluster: &str, family: &str) -> BoxStream<'static, Result<EventMessage, Error>> {
         let labels = vec![of_cluster(cluster), format!("{}={family}", label::FAMILY)];
         let filters = [("type", vec!["container".to_owned()]), ("label", labels)].into_iter().collect();
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970").as_secs().to_string();
+        let since =
+            SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970").as_secs().to_string();
         let options = EventsOptionsBuilder::default().filters(&filters).since(&since).build();
         self.docker.events(Some(options)).boxed()
     }

@@ -26,9 +26,15 @@ impl Process {
     ///
     /// # Panics
     /// When it cannot be started.
-    pub fn start(name: &'static str, dir: &Path, args: &[&str], environment: &BTreeMap<String, String>) -> Self {
+    pub fn start(
+        name: &'static str,
+        dir: &Path,
+        args: &[&str],
+        environment: &BTreeMap<String, String>,
+    ) -> Self {
         let log = dir.join(format!("{name}.log"));
-        let output = File::options().create(true).append(true).open(&log).expect("the world's directory is writable");
+        let output =
+            File::options().create(true).append(true).open(&log).expect("the world's directory is writable");
         let errors = output.try_clone().expect("an open file can be opened again");
         let child = command(args, environment)
             .stdin(Stdio::null())

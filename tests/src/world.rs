@@ -169,7 +169,8 @@ impl World {
         if arns.as_array().is_none_or(Vec::is_empty) {
             return Vec::new();
         }
-        let mut answer = self.api.call("DescribeContainerInstances", json!({"containerInstances": arns})).await;
+        let mut answer =
+            self.api.call("DescribeContainerInstances", json!({"containerInstances": arns})).await;
         answer["containerInstances"].as_array_mut().map(std::mem::take).unwrap_or_default()
     }
 
@@ -212,7 +213,10 @@ impl World {
         wait::until(&format!("task {arn} to be {status}"), async || {
             let task = self.api.task(arn).await;
             let now = task["lastStatus"].as_str().unwrap_or_default();
-            assert!(now != "STOPPED" || status == "STOPPED", "the task stopped instead of being {status}: {task:#}");
+            assert!(
+                now != "STOPPED" || status == "STOPPED",
+                "the task stopped instead of being {status}: {task:#}"
+            );
             if now == status { Ok(task) } else { Err(task) }
         })
         .await

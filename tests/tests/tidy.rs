@@ -62,12 +62,14 @@ fn the_walls_of_the_house_stand() {
         let manifest = text(&root().join(manifest));
         let (_, dependencies) = manifest.split_once("[dependencies]").expect("a crate with dependencies");
         let dependencies = dependencies.split("[dev-dependencies]").next().unwrap_or_default();
-        let names: Vec<&str> = dependencies.lines().filter_map(|line| line.split(['.', ' ', '=']).next()).collect();
+        let names: Vec<&str> =
+            dependencies.lines().filter_map(|line| line.split(['.', ' ', '=']).next()).collect();
         for name in forbidden {
             assert!(!names.contains(name), "{name} has no place there");
         }
     };
-    let io = ["tokio", "axum", "hyper", "redb", "bollard", "getrandom", "aws-sdk-ecs", "aws-config", "tracing"];
+    let io =
+        ["tokio", "axum", "hyper", "redb", "bollard", "getrandom", "aws-sdk-ecs", "aws-config", "tracing"];
     check("api/Cargo.toml", &io);
     check("scheduler/core/Cargo.toml", &io);
     check("scheduler/core/Cargo.toml", &["ecsr-scheduler", "ecsr-agent"]);

@@ -25,6 +25,7 @@ use crate::api::{Api, ApiFailure};
 use crate::backoff::{Backoff, Complaint};
 use crate::credentials::Credentials;
 use crate::driver::{Accepted, Command, Handle};
+use crate::text::chain;
 
 /// Answers under way at once; the socket is not read while there are more.
 const ANSWERS_MAX: usize = 64;
@@ -126,14 +127,13 @@ impl Acs {
             send_credentials: !self.was_connected,
             seq_num: 1,
         };
-        let address = Address::new(&endpoints.acs, &query.to_query()).map_err(|error| End::Lost(error.to_string()))?;
+        let address =
+            Address::new(&endpoints.acs, &query.to_query()).map_err(|error| End::Lost(chain(&error)))?;
         open(&address, &self.signer).await.map_err(|error| match error {
-            OpenError::Refused(
-                Message::InactiveInstanceException(_)
-                | Message::InvalidInstanceException(_)
-                | Message::InvalidClusterException(_),
-            ) => End::Inactive(error.to_string()),
-            other => End::Lost(other.to_string()),
+            OpenError::Refused(message) if is_of_an_unknown_instance(&message) => {
+                End::Inactive(format!("{message:?}"))
+            }
+            other => End::Lost(chain(&other)),
         })
     }
 
@@ -236,7 +236,9 @@ impl Acs {
         let tasks = payload.tasks.unwrap_or_default();
         let mut credentials_acks = Vec::new();
         for task in &tasks {
-            for credentials in [&task.role_credentials, &task.execution_role_credentials].into_iter().flatten() {
+            for credentials in
+                [&task.role_credentials, &task.execution_role_credentials].into_iter().flatten()
+            {
                 credentials_acks.push(credentials_ack(ack.message_id.clone(), credentials));
                 self.credentials.keep(credentials.clone());
             }
@@ -245,7 +247,9 @@ impl Acs {
         self.driver.order(Command::Payload { tasks, reply }).await;
         let answer = async move {
             match accepted.await {
-                Ok(Accepted::All) => std::iter::once(Message::AckRequest(ack)).chain(credentials_acks).collect(),
+                Ok(Accepted::All) => {
+                    std::iter::once(Message::AckRequest(ack)).chain(credentials_acks).collect()
+                }
                 Ok(Accepted::Some) | Err(_) => Vec::new(),
             }
         };
@@ -254,7 +258,8 @@ impl Acs {
 
     async fn manifest(&mut self, manifest: TaskManifestMessage) -> Option<Answer> {
         let cluster = manifest.cluster_arn.clone();
-        let ack = acknowledgement(manifest.cluster_arn, manifest.container_instance_arn, manifest.message_id)?;
+        let ack =
+            acknowledgement(manifest.cluster_arn, manifest.container_instance_arn, manifest.message_id)?;
         let message_id = ack.message_id.clone().unwrap_or_default();
         if !self.timeline.admit_manifest(manifest.timeline.unwrap_or_default(), &message_id) {
             tracing::debug!("skipping a manifest that is not newer than what was seen");
@@ -272,7 +277,7 @@ impl Acs {
             let mut messages = vec![Message::AckRequest(ack)];
             let candidates = candidates.await.unwrap_or_default();
             if !candidates.is_empty() {
-                messages.push(verification(message_id, cluster, candidates));
+                messages.push(verification(message_id, cluster.as_ref(), candidates));
             }
             messages
         };
@@ -303,6 +308,16 @@ impl Acs {
     }
 }
 
+/// Whether a refusal means that the instance must register anew.
+fn is_of_an_unknown_instance(refusal: &Message) -> bool {
+    matches!(
+        refusal,
+        Message::InactiveInstanceException(_)
+            | Message::InvalidInstanceException(_)
+            | Message::InvalidClusterException(_)
+    )
+}
+
 fn at_once(message: Message) -> Answer {
     std::future::ready(vec![message]).boxed()
 }
@@ -328,10 +343,10 @@ fn credentials_ack(message_id: Option<String>, credentials: &IAMRoleCredentials)
     })
 }
 
-fn verification(message_id: String, cluster: Option<String>, candidates: Vec<String>) -> Message {
+fn verification(message_id: String, cluster: Option<&String>, candidates: Vec<String>) -> Message {
     let candidate = |task_arn| TaskIdentifier {
         task_arn: Some(task_arn),
-        task_cluster_arn: cluster.clone(),
+        task_cluster_arn: cluster.cloned(),
         desired_status: Some("STOPPED".to_owned()),
     };
     Message::TaskStopVerificationMessage(TaskStopVerificationMessage {

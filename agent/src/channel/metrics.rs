@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use ecsr_api::Timestamp;
 use ecsr_api::tcs::{
     CWStatsSet, ContainerHealth, ContainerMetric, HealthMetadata, Message, MetricsMetadata, NetworkStatsSet,
-    PublishHealthRequest, PublishMetricsRequest, RestartStatsSet, StorageStatsSet, TASKS_PER_MESSAGE_MAX, TaskHealth,
-    TaskMetric, ULongStatsSet,
+    PublishHealthRequest, PublishMetricsRequest, RestartStatsSet, StorageStatsSet, TASKS_PER_MESSAGE_MAX,
+    TaskHealth, TaskMetric, ULongStatsSet,
 };
 use futures_util::{StreamExt, stream};
 
@@ -76,7 +76,9 @@ fn container_metric(container: &ContainerView, usage: &Usage, before: Option<&Us
         cpu_stats_set: before.map(|before| statistic(cpu_percent(usage, before))),
         memory_stats_set: Some(statistic(as_f64(usage.memory_bytes) / MIB)),
         network_stats_set: match (usage.network, before.and_then(|before| before.network)) {
-            (Some(network), Some(earlier)) => before.map(|before| network_metric(&network, &earlier, seconds(usage, before))),
+            (Some(network), Some(earlier)) => {
+                before.map(|before| network_metric(&network, &earlier, seconds(usage, before)))
+            }
             (Some(_) | None, _) => None,
         },
         storage_stats_set: before.map(|before| StorageStatsSet {
@@ -142,7 +144,11 @@ fn as_f64(value: u64) -> f64 {
 }
 
 /// The metrics in as many messages as the protocol wants, the last one marked.
-pub(crate) fn metrics_messages(publisher: &Publisher, message_id: &str, metrics: Vec<TaskMetric>) -> Vec<Message> {
+pub(crate) fn metrics_messages(
+    publisher: &Publisher,
+    message_id: &str,
+    metrics: Vec<TaskMetric>,
+) -> Vec<Message> {
     let is_idle = metrics.is_empty();
     split(metrics)
         .into_iter()
@@ -202,7 +208,8 @@ fn container_health(container: &ContainerView) -> ContainerHealth {
     ContainerHealth {
         container_name: Some(container.name.clone()),
         health_status: Some(container.health.as_str().to_owned()),
-        status_since: Some(container.health_since.unwrap_or_else(now)).filter(|at| *at != Timestamp::default()),
+        status_since: Some(container.health_since.unwrap_or_else(now))
+            .filter(|at| *at != Timestamp::default()),
     }
 }
 
@@ -223,7 +230,12 @@ mod tests {
 
     #[test]
     fn cpu_is_a_share_of_all_cores_over_time() {
-        let at = |millis, cpu_nanos| Usage { at: Timestamp::from_millis(millis), cpu_nanos, cores: 2, ..Usage::default() };
+        let at = |millis, cpu_nanos| Usage {
+            at: Timestamp::from_millis(millis),
+            cpu_nanos,
+            cores: 2,
+            ..Usage::default()
+        };
         let cases = [(1000, 1_000_000_000, 50.0), (2000, 1_000_000_000, 25.0), (0, 5, 0.0)];
         for (millis, cpu_nanos, expected) in cases {
             let percent = cpu_percent(&at(millis, cpu_nanos), &at(0, 0));

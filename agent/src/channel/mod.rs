@@ -19,11 +19,11 @@ use crate::backoff::random_fraction;
 const RECONNECT_MIN: Duration = Duration::from_millis(200);
 const RECONNECT_MAX: Duration = Duration::from_secs(5);
 /// A connection is given up after this much silence, plus a random part of as much again.
-const SILENCE_MAX: Duration = Duration::from_secs(60);
+const SILENCE_MAX: Duration = Duration::from_mins(1);
 /// A connection is renewed after this time, plus a random part of [`LIFETIME_JITTER`], so that agents spread over
 /// schedulers.
-const LIFETIME: Duration = Duration::from_secs(30 * 60);
-const LIFETIME_JITTER: Duration = Duration::from_secs(5 * 60);
+const LIFETIME: Duration = Duration::from_mins(30);
+const LIFETIME_JITTER: Duration = Duration::from_mins(5);
 
 /// The version and the build that the agent tells the scheduler.
 pub(crate) const AGENT_VERSION: &str = env!("CARGO_PKG_VERSION");

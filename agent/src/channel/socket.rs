@@ -25,11 +25,11 @@ pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 pub(super) enum OpenError {
     /// The scheduler says why it does not want this agent.
     #[error("the scheduler refused the connection: {0:?}")]
-    Refused(acs::Message),
+    Refused(Box<acs::Message>),
     /// The endpoint's address is malformed.
     #[error("{0:?} is not an http or https address")]
     Address(String),
-    #[error("cannot sign the handshake: {}", .0)]
+    #[error("cannot sign the handshake")]
     Sign(#[from] SignError),
     #[error("no answer within {}s", HANDSHAKE_TIMEOUT.as_secs())]
     TimedOut,
@@ -62,7 +62,8 @@ impl Address {
 
 /// Opens the socket.
 pub(super) async fn open(address: &Address, signer: &Signer) -> Result<Socket, OpenError> {
-    let mut request = address.url.as_str().into_client_request().map_err(|error| OpenError::WebSocket(Box::new(error)))?;
+    let mut request =
+        address.url.as_str().into_client_request().map_err(|error| OpenError::WebSocket(Box::new(error)))?;
     for (name, value) in signer.headers(&address.url, &address.host, &[]).await? {
         let name = HeaderName::try_from(name).map_err(|_| OpenError::Address(address.url.clone()))?;
         let value = HeaderValue::try_from(value).map_err(|_| OpenError::Address(address.url.clone()))?;
@@ -85,7 +86,7 @@ pub(super) async fn open(address: &Address, signer: &Signer) -> Result<Socket, O
 fn refusal(response: tungstenite::http::Response<Option<Vec<u8>>>) -> OpenError {
     let body = response.body().as_deref().unwrap_or_default();
     match acs::Message::decode_refusal(&String::from_utf8_lossy(body)) {
-        Ok(message) => OpenError::Refused(message),
+        Ok(message) => OpenError::Refused(Box::new(message)),
         Err(_) => OpenError::WebSocket(Box::new(WsError::Http(Box::new(response)))),
     }
 }

@@ -4,7 +4,9 @@
 
 use std::time::Duration;
 
-use ecsr_api::tcs::{Connect, InstanceStatus, InstanceStatusMetadata, Message, PublishInstanceStatusRequest, frame};
+use ecsr_api::tcs::{
+    Connect, InstanceStatus, InstanceStatusMetadata, Message, PublishInstanceStatusRequest, frame,
+};
 use futures_util::{SinkExt, StreamExt};
 use tokio::time::MissedTickBehavior;
 use tokio_tungstenite::tungstenite::Message as Frame;
@@ -17,6 +19,7 @@ use crate::backoff::{Backoff, Complaint};
 use crate::driver::{Command, Handle, now};
 use crate::engine::TaskView;
 use crate::runtime::Runtime;
+use crate::text::chain;
 
 /// Time between publications.
 const INTERVAL: Duration = Duration::from_secs(20);
@@ -78,9 +81,11 @@ impl<R: Runtime> Tcs<R> {
             docker_version: self.docker_version.clone(),
         };
         let address = Address::new(&endpoint, &query.to_query()).map_err(|error| error.to_string())?;
-        let socket = open(&address, &self.signer).await.map_err(|error| error.to_string())?;
-        let publisher =
-            Publisher { cluster: self.api.cluster.clone(), container_instance: container_instance.to_owned() };
+        let socket = open(&address, &self.signer).await.map_err(|error| chain(&error))?;
+        let publisher = Publisher {
+            cluster: self.api.cluster.clone(),
+            container_instance: container_instance.to_owned(),
+        };
         Ok(Some(Session { tcs: self, address, publisher, sampler: Sampler::default(), socket }))
     }
 }
@@ -173,7 +178,7 @@ impl<R: Runtime> Session<'_, R> {
     async fn send(&mut self, message: &Message) -> Result<(), End> {
         let body = message.encode();
         let headers = self.tcs.signer.headers(&self.address.url, &self.address.host, body.as_bytes()).await;
-        let headers = headers.map_err(|error| End::Lost(error.to_string()))?;
+        let headers = headers.map_err(|error| End::Lost(chain(&error)))?;
         let lines = headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let sending = self.socket.send(Frame::text(frame::compose(lines, &body)));
         match tokio::time::timeout(WRITE_TIMEOUT, sending).await {

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use parse::RegistryAuth;
-pub(crate) use parse::parse_port_range;
 use parse::Source;
+pub(crate) use parse::parse_port_range;
 
 /// Variables of Amazon's agent that this one knows and does not act on.
 const NOT_ACTED_ON: &[&str] = &[
@@ -45,16 +45,16 @@ const NOT_ACTED_ON: &[&str] = &[
 const STOP_TIMEOUT_MIN: Duration = Duration::from_secs(1);
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 const START_TIMEOUT_MIN: Duration = Duration::from_secs(45);
-const START_TIMEOUT: Duration = Duration::from_secs(3 * 60);
-const CREATE_TIMEOUT_MIN: Duration = Duration::from_secs(60);
-const CREATE_TIMEOUT: Duration = Duration::from_secs(4 * 60);
-const PULL_INACTIVITY_TIMEOUT: Duration = Duration::from_secs(60);
-const PULL_TIMEOUT: Duration = Duration::from_secs(2 * 3600);
-const CLEANUP_WAIT: Duration = Duration::from_secs(3 * 3600);
+const START_TIMEOUT: Duration = Duration::from_mins(3);
+const CREATE_TIMEOUT_MIN: Duration = Duration::from_mins(1);
+const CREATE_TIMEOUT: Duration = Duration::from_mins(4);
+const PULL_INACTIVITY_TIMEOUT: Duration = Duration::from_mins(1);
+const PULL_TIMEOUT: Duration = Duration::from_hours(2);
+const CLEANUP_WAIT: Duration = Duration::from_hours(3);
 const CLEANUP_WAIT_MIN: Duration = Duration::from_secs(1);
-const IMAGE_CLEANUP_INTERVAL: Duration = Duration::from_secs(30 * 60);
-const IMAGE_CLEANUP_INTERVAL_MIN: Duration = Duration::from_secs(10 * 60);
-const IMAGE_MINIMUM_AGE: Duration = Duration::from_secs(3600);
+const IMAGE_CLEANUP_INTERVAL: Duration = Duration::from_mins(30);
+const IMAGE_CLEANUP_INTERVAL_MIN: Duration = Duration::from_mins(10);
+const IMAGE_MINIMUM_AGE: Duration = Duration::from_hours(1);
 const IMAGES_PER_CYCLE: usize = 5;
 /// Ports that are never given to tasks: ssh, Docker, and the agent's own two endpoints.
 const RESERVED_PORTS: &[u16] = &[22, 2375, 2376, 51678, 51679];
@@ -208,13 +208,17 @@ impl Config {
             cluster: source.text("ECS_CLUSTER").unwrap_or_else(|| "default".to_owned()),
             endpoint: source.text("ECS_BACKEND_HOST").map(|host| parse::with_scheme(&host)),
             region: source.text("AWS_DEFAULT_REGION").or_else(|| source.text("AWS_REGION")),
-            docker_host: source.text("DOCKER_HOST").unwrap_or_else(|| "unix:///var/run/docker.sock".to_owned()),
+            docker_host: source
+                .text("DOCKER_HOST")
+                .unwrap_or_else(|| "unix:///var/run/docker.sock".to_owned()),
             host_data_dir: source.text("ECS_HOST_DATA_DIR").unwrap_or_else(|| "/var/lib/ecs".to_owned()),
             data_dir: PathBuf::from(data_dir),
             instance_attributes: source.string_map("ECS_INSTANCE_ATTRIBUTES")?,
             instance_tags: source.string_map("ECS_CONTAINER_INSTANCE_TAGS")?,
             availability_zone: source.text("ECSR_AVAILABILITY_ZONE"),
-            reserved_memory_mib: source.number("ECS_RESERVED_MEMORY", "a number of MiB below 65536")?.unwrap_or(0),
+            reserved_memory_mib: source
+                .number("ECS_RESERVED_MEMORY", "a number of MiB below 65536")?
+                .unwrap_or(0),
             reserved_ports: source.ports("ECS_RESERVED_PORTS")?.unwrap_or_else(|| RESERVED_PORTS.to_vec()),
             reserved_ports_udp: source.ports("ECS_RESERVED_PORTS_UDP")?.unwrap_or_default(),
             dynamic_host_ports: source.port_range("ECS_DYNAMIC_HOST_PORT_RANGE")?,
@@ -224,10 +228,20 @@ impl Config {
             selinux_capable: source.flag("ECS_SELINUX_CAPABLE")?.unwrap_or(false),
             apparmor_capable: source.flag("ECS_APPARMOR_CAPABLE")?.unwrap_or(false),
             task_iam_role: source.flag("ECS_ENABLE_TASK_IAM_ROLE")?.unwrap_or(false),
-            task_iam_role_network_host: source.flag("ECS_ENABLE_TASK_IAM_ROLE_NETWORK_HOST")?.unwrap_or(false),
+            task_iam_role_network_host: source
+                .flag("ECS_ENABLE_TASK_IAM_ROLE_NETWORK_HOST")?
+                .unwrap_or(false),
             pids_limit: source.pids_limit()?,
-            create_timeout: source.at_least("ECS_CONTAINER_CREATE_TIMEOUT", CREATE_TIMEOUT, CREATE_TIMEOUT_MIN)?,
-            start_timeout: source.at_least("ECS_CONTAINER_START_TIMEOUT", START_TIMEOUT, START_TIMEOUT_MIN)?,
+            create_timeout: source.at_least(
+                "ECS_CONTAINER_CREATE_TIMEOUT",
+                CREATE_TIMEOUT,
+                CREATE_TIMEOUT_MIN,
+            )?,
+            start_timeout: source.at_least(
+                "ECS_CONTAINER_START_TIMEOUT",
+                START_TIMEOUT,
+                START_TIMEOUT_MIN,
+            )?,
             stop_timeout: source.at_least("ECS_CONTAINER_STOP_TIMEOUT", STOP_TIMEOUT, STOP_TIMEOUT_MIN)?,
             pull_behavior,
             pull_inactivity_timeout: source.at_least(
@@ -265,7 +279,9 @@ mod tests {
     use super::*;
 
     fn config(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
-        Config::from_env(|name| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()))
+        Config::from_env(|name| {
+            pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+        })
     }
 
     #[test]
@@ -325,7 +341,8 @@ mod tests {
     fn the_environment_wins_over_the_file() {
         let dir = std::env::temp_dir().join(format!("ecsr-agent-config-{}", std::process::id()));
         std::fs::write(&dir, "# comment\nECS_CLUSTER=blue\nexport ECS_RESERVED_MEMORY=\"64\"\n").unwrap();
-        let config = Config::from_file(&dir, |name| (name == "ECS_CLUSTER").then(|| "green".to_owned())).unwrap();
+        let config =
+            Config::from_file(&dir, |name| (name == "ECS_CLUSTER").then(|| "green".to_owned())).unwrap();
         std::fs::remove_file(&dir).unwrap();
         assert_eq!((config.cluster.as_str(), config.reserved_memory_mib), ("green", 64));
     }

@@ -55,7 +55,8 @@ impl fmt::Debug for RegistryAuth {
 fn registry_matches(registry: &str, image: &str) -> bool {
     let registry = registry.trim_start_matches("https://").trim_end_matches('/');
     let first = image.split('/').next().unwrap_or_default();
-    let is_hub_image = !image.contains('/') || !(first.contains('.') || first.contains(':') || first == "localhost");
+    let is_hub_image =
+        !image.contains('/') || !(first.contains('.') || first.contains(':') || first == "localhost");
     if is_hub_image {
         return registry.starts_with("index.docker.io") || registry == "docker.io";
     }
@@ -235,10 +236,11 @@ fn parse_duration(text: &str) -> Option<Duration> {
         let number_len = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let number: f64 = rest[..number_len].parse().ok()?;
         let unit = &rest[number_len..];
-        let (seconds, unit_len) = [("ms", 0.001), ("us", 1e-6), ("ns", 1e-9), ("h", 3600.0), ("m", 60.0), ("s", 1.0)]
-            .iter()
-            .find(|(name, _)| unit.starts_with(name))
-            .map(|(name, seconds)| (*seconds, name.len()))?;
+        let (seconds, unit_len) =
+            [("ms", 0.001), ("us", 1e-6), ("ns", 1e-9), ("h", 3600.0), ("m", 60.0), ("s", 1.0)]
+                .iter()
+                .find(|(name, _)| unit.starts_with(name))
+                .map(|(name, seconds)| (*seconds, name.len()))?;
         total = total.checked_add(Duration::try_from_secs_f64(number * seconds).ok()?)?;
         rest = &unit[unit_len..];
     }

@@ -1,9 +1,10 @@
 //! Taking over what an earlier agent left: every task is rebuilt from its containers' labels, and the ledger adds
 //! those that were accepted and have no container yet.
 //!
-//! A container is ours if it was made for a container instance that the ledger remembers. Without a ledger it is
-//! ours if its scope is: the same scheduler, cluster and data directory. Then the instance's ARN comes back from the
-//! labels as well.
+//! A container is ours if it was made for this cluster and for a container instance that the ledger remembers.
+//! Without a ledger it is ours if its scope is: the same scheduler, cluster and data directory. Then the instance's
+//! ARN comes back from the labels as well. What an agent of this data directory ran for another cluster is left
+//! running and alone: this cluster's scheduler has no say in it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use super::Driver;
 use super::ops::{Hands, patiently};
 use crate::engine::{Input, Snapshot};
 use crate::runtime::{Listed, Runtime, RuntimeError};
-use crate::task::{Task, labels};
+use crate::task::{Task, labels, names};
 
 /// A task with the containers that exist of it, by name.
 type Found = (Task, Vec<(String, Snapshot)>);
@@ -26,17 +27,24 @@ impl<R: Runtime> Driver<R> {
         });
         let known = self.ledger.with(|entries| entries.container_instances.clone());
         let scope = labels::scope(&self.config);
-        let ours: Vec<Listed> = listed.into_iter().filter(|found| is_ours(found, &known, &scope)).collect();
+        let cluster = self.config.cluster_name();
+        let ours: Vec<Listed> =
+            listed.into_iter().filter(|found| is_ours(found, &known, cluster, &scope)).collect();
         self.recall_instance(&ours);
-        for (task, containers) in rebuild(&self.hands, ours).await.into_values() {
+        let found = rebuild(&self.hands, ours).await;
+        if self.ledger.with(|entries| entries.acknowledged.iter().any(|arn| !found.contains_key(arn))) {
+            self.ledger.update(|entries| entries.acknowledged.retain(|arn| found.contains_key(arn)));
+        }
+        for (task, containers) in found.into_values() {
             tracing::info!(task = task.spec.arn, containers = containers.len(), "adopted from labels");
             self.adopt_task(task, containers);
         }
         let accepted = self.ledger.with(|entries| entries.accepted.clone());
         for acs in accepted.into_values() {
-            if let Ok(task) = Task::load(acs)
-                && !self.tasks.contains_key(&task.spec.arn)
-            {
+            let Ok(task) = Task::load(acs) else { continue };
+            let is_here =
+                names::cluster_in(&task.spec.arn).is_none_or(|named| named == self.config.cluster_name());
+            if is_here && !self.tasks.contains_key(&task.spec.arn) {
                 tracing::info!(task = task.spec.arn, "adopted from the ledger");
                 self.adopt_task(task, Vec::new());
             }
@@ -78,7 +86,11 @@ async fn rebuild<R: Runtime>(hands: &Hands<R>, ours: Vec<Listed>) -> BTreeMap<St
         match patiently(|| hands.runtime.inspect(&found.id)).await {
             Ok(snapshot) => {
                 let snapshot = hands.settle(&task, &name, snapshot);
-                tasks.entry(task.spec.arn.clone()).or_insert_with(|| (task, Vec::new())).1.push((name, snapshot));
+                tasks
+                    .entry(task.spec.arn.clone())
+                    .or_insert_with(|| (task, Vec::new()))
+                    .1
+                    .push((name, snapshot));
             }
             Err(RuntimeError::NotFound(_)) => {}
             Err(error) => tracing::warn!(id = found.id, "cannot be inspected; left alone: {error}"),
@@ -87,8 +99,11 @@ async fn rebuild<R: Runtime>(hands: &Hands<R>, ours: Vec<Listed>) -> BTreeMap<St
     tasks
 }
 
-fn is_ours(found: &Listed, known_instances: &[String], scope: &str) -> bool {
+fn is_ours(found: &Listed, known_instances: &[String], cluster: &str, scope: &str) -> bool {
     let label = |name: &str| found.labels.get(name).map(String::as_str);
+    if label(labels::CLUSTER) != Some(cluster) {
+        return false;
+    }
     if known_instances.is_empty() {
         return label(labels::SCOPE) == Some(scope);
     }
@@ -101,22 +116,28 @@ mod tests {
 
     #[test]
     fn containers_of_other_agents_are_left_alone() {
-        let found = |instance: &str, scope: &str| Listed {
+        let found = |cluster: &str, instance: &str, scope: &str| Listed {
             id: "id".to_owned(),
-            labels: [(labels::CONTAINER_INSTANCE, instance), (labels::SCOPE, scope)]
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .into(),
+            labels: [
+                (labels::CLUSTER, cluster),
+                (labels::CONTAINER_INSTANCE, instance),
+                (labels::SCOPE, scope),
+            ]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into(),
         };
         let known = ["arn:1".to_owned(), "arn:2".to_owned()];
-        let cases: [(&[String], &str, &str, bool); 5] = [
-            (&known, "arn:1", "elsewhere", true),
-            (&known, "arn:3", "here", false),
-            (&[], "arn:3", "here", true),
-            (&[], "arn:1", "elsewhere", false),
-            (&known, "", "here", false),
+        let cases: [(&[String], &str, &str, &str, bool); 6] = [
+            (&known, "blue", "arn:1", "elsewhere", true),
+            (&known, "blue", "arn:3", "here", false),
+            (&[], "blue", "arn:3", "here", true),
+            (&[], "blue", "arn:1", "elsewhere", false),
+            (&known, "blue", "", "here", false),
+            (&known, "green", "arn:1", "here", false),
         ];
-        for (known, instance, scope, expected) in cases {
-            assert_eq!(is_ours(&found(instance, scope), known, "here"), expected, "{instance} {scope}");
+        for (known, cluster, instance, scope, expected) in cases {
+            let found = found(cluster, instance, scope);
+            assert_eq!(is_ours(&found, known, "blue", "here"), expected, "{cluster} {instance} {scope}");
         }
     }
 }

@@ -40,7 +40,12 @@ impl<R: Runtime> Driver<R> {
 }
 
 /// The images of this round, in the order of their removal.
-fn removable(entries: &Entries, in_use: &BTreeSet<&str>, cleanup: &ImageCleanup, now: Timestamp) -> Vec<String> {
+fn removable(
+    entries: &Entries,
+    in_use: &BTreeSet<&str>,
+    cleanup: &ImageCleanup,
+    now: Timestamp,
+) -> Vec<String> {
     let mut unused: Vec<_> = entries
         .images
         .iter()
@@ -64,13 +69,15 @@ mod tests {
     #[test]
     fn the_least_recently_used_go_first_and_needed_ones_stay() {
         let mut entries = Entries::default();
-        for (image, pulled, used) in [("old", 0, 50), ("older", 0, 10), ("young", 90, 90), ("used", 0, 0), ("kept", 0, 0)] {
+        for (image, pulled, used) in
+            [("old", 0, 50), ("older", 0, 10), ("young", 90, 90), ("used", 0, 0), ("kept", 0, 0)]
+        {
             let at = Timestamp::from_seconds;
             entries.images.insert(image.to_owned(), ImageRecord { pulled_at: at(pulled), used_at: at(used) });
         }
         let mut cleanup = ImageCleanup {
-            interval: Duration::from_secs(1800),
-            minimum_age: Duration::from_secs(60),
+            interval: Duration::from_mins(30),
+            minimum_age: Duration::from_mins(1),
             per_cycle: 5,
             excluded: vec!["kept".to_owned()],
         };

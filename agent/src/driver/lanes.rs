@@ -55,7 +55,10 @@ struct Queue<T> {
 
 impl<T> Default for Lanes<T> {
     fn default() -> Self {
-        Lanes { lanes: Lane::ALL.map(|_| Queue { running: 0, waiting: VecDeque::new() }), running: JoinSet::new() }
+        Lanes {
+            lanes: Lane::ALL.map(|_| Queue { running: 0, waiting: VecDeque::new() }),
+            running: JoinSet::new(),
+        }
     }
 }
 

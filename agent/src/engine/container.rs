@@ -94,9 +94,10 @@ impl Container {
     pub(super) fn id(&self) -> Option<&str> {
         match &self.phase {
             Phase::Waiting | Phase::Pulling | Phase::Pulled | Phase::Creating => None,
-            Phase::Created { id } | Phase::Starting { id } | Phase::Running { id } | Phase::Stopping { id, .. } => {
-                Some(id)
-            }
+            Phase::Created { id }
+            | Phase::Starting { id }
+            | Phase::Running { id }
+            | Phase::Stopping { id, .. } => Some(id),
             Phase::Stopped { id } => id.as_deref(),
         }
     }
@@ -134,7 +135,10 @@ impl Container {
                 if let Phase::Starting { id } = &mut self.phase {
                     id.clone_from(&snapshot.id);
                     if snapshot.state == RunState::Created {
-                        self.end_unstarted("DockerStateError: the container was started but does not run".to_owned(), now);
+                        self.end_unstarted(
+                            "DockerStateError: the container was started but does not run".to_owned(),
+                            now,
+                        );
                         return Reaction::None;
                     }
                 }
@@ -159,7 +163,10 @@ impl Container {
             (Phase::Waiting | Phase::Pulling | Phase::Pulled | Phase::Creating, _)
             | (_, RunState::Created)
             | (Phase::Stopped { .. }, RunState::Exited(_)) => Reaction::None,
-            (Phase::Created { .. } | Phase::Starting { .. } | Phase::Running { .. }, RunState::Running { started_at }) => {
+            (
+                Phase::Created { .. } | Phase::Starting { .. } | Phase::Running { .. },
+                RunState::Running { started_at },
+            ) => {
                 self.phase = Phase::Running { id };
                 self.note_run(started_at, bindings);
                 self.note_health(health.unwrap_or_default(), now);
@@ -170,7 +177,10 @@ impl Container {
                 Reaction::None
             }
             (
-                Phase::Created { .. } | Phase::Starting { .. } | Phase::Running { .. } | Phase::Stopping { .. },
+                Phase::Created { .. }
+                | Phase::Starting { .. }
+                | Phase::Running { .. }
+                | Phase::Stopping { .. },
                 RunState::Exited(exit),
             ) => {
                 if self.restarted_from != Some(exit.finished_at) {
@@ -205,7 +215,8 @@ impl Container {
         }
         self.phase = Phase::Stopped { id: Some(id.to_owned()) };
         self.finished_at = Some(now);
-        self.reason = Some("ContainerVanishedError: The container was removed from Docker by someone else".to_owned());
+        self.reason =
+            Some("ContainerVanishedError: The container was removed from Docker by someone else".to_owned());
     }
 
     /// Ends a container that was never started.
@@ -231,7 +242,8 @@ impl Container {
         let (Some(policy), Phase::Stopped { id: Some(id) }) = (&self.spec.restart, &self.phase) else {
             return false;
         };
-        let (Some(started_at), Some(finished_at), Some(code)) = (self.started_at, self.finished_at, self.exit_code)
+        let (Some(started_at), Some(finished_at), Some(code)) =
+            (self.started_at, self.finished_at, self.exit_code)
         else {
             return false;
         };

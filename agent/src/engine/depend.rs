@@ -36,21 +36,23 @@ pub(super) fn readiness(dependencies: &[Dependency], containers: &[Container]) -
 fn judge(condition: Condition, target: &Container) -> Readiness {
     let name = &target.spec.name;
     let stopped = target.is_stopped();
-    let never = |what: &str| {
-        Readiness::Impossible(format!("CannotStartContainerError: dependency {name} {what}"))
-    };
+    let never =
+        |what: &str| Readiness::Impossible(format!("CannotStartContainerError: dependency {name} {what}"));
     match condition {
         Condition::Create if target.id().is_some() => Readiness::Ready,
         Condition::Start if target.has_started() => Readiness::Ready,
         Condition::Create | Condition::Start if stopped => never("could not be started"),
-        Condition::Create | Condition::Start => Readiness::Wait,
-        Condition::Complete if stopped && target.exit_code.is_some() && target.has_started() => Readiness::Ready,
+        Condition::Complete if stopped && target.exit_code.is_some() && target.has_started() => {
+            Readiness::Ready
+        }
         Condition::Success if stopped && target.exit_code == Some(0) => Readiness::Ready,
         Condition::Success if stopped && target.has_started() => match target.exit_code {
             Some(code) => never(&format!("exited with code {code}, not with 0")),
             None => never("ended with no exit code"),
         },
-        Condition::Healthy if target.health == Health::Healthy && matches!(target.phase, Phase::Running { .. }) => {
+        Condition::Healthy
+            if target.health == Health::Healthy && matches!(target.phase, Phase::Running { .. }) =>
+        {
             Readiness::Ready
         }
         Condition::Healthy if !target.spec.health_checked => never("has no health check"),
@@ -59,6 +61,10 @@ fn judge(condition: Condition, target: &Container) -> Readiness {
         Condition::Complete | Condition::Success | Condition::Healthy if target.start_expired => {
             never("did not get ready within its startTimeout")
         }
-        Condition::Complete | Condition::Success | Condition::Healthy => Readiness::Wait,
+        Condition::Create
+        | Condition::Start
+        | Condition::Complete
+        | Condition::Success
+        | Condition::Healthy => Readiness::Wait,
     }
 }

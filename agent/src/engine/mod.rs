@@ -9,6 +9,7 @@
 mod container;
 mod depend;
 mod observe;
+mod order;
 mod spec;
 mod task;
 mod view;
@@ -24,207 +25,12 @@ use std::time::Duration;
 use ecsr_api::Timestamp;
 
 pub use observe::{BoundPorts, Exit, Health, NetworkBinding, RunState, Snapshot};
+pub use order::{Action, ContainerKey, Image, Input, Removal, Settings, Timer};
 pub use spec::{Condition, ContainerSpec, Dependency, RestartPolicy, SpecError, TaskSpec};
 pub use view::{ContainerReport, ContainerView, Status, TaskReport, TaskView};
 
 use container::{Phase, Reaction};
 use task::Task;
-
-/// What the operator may choose.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// Grace of a container that names none (`ECS_CONTAINER_STOP_TIMEOUT`).
-    pub stop_timeout: Duration,
-    /// How long a stopped task's containers are kept (`ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION`).
-    pub cleanup_wait: Duration,
-    /// Whether images are pulled before dependencies hold (`ECS_PULL_DEPENDENT_CONTAINERS_UPFRONT`).
-    pub pull_upfront: bool,
-}
-
-/// Names a container of a task.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ContainerKey {
-    /// The task's ARN.
-    pub task_arn: String,
-    /// The container's name in the task.
-    pub container: String,
-}
-
-/// A fact or an order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Input {
-    /// The scheduler wants this task to run. Harmless for a task that is known.
-    Run(TaskSpec),
-    /// An earlier agent had this task, with these containers; what runs goes on, nothing new is started until
-    /// the scheduler confirms the task.
-    Adopt {
-        /// The task, rebuilt from labels or from the ledger.
-        spec: TaskSpec,
-        /// The containers that exist, by name in the task.
-        containers: Vec<(String, Snapshot)>,
-    },
-    /// The scheduler's list has the task as RUNNING.
-    Confirm {
-        /// The task.
-        task_arn: String,
-    },
-    /// The scheduler wants the task stopped.
-    Stop {
-        /// The task.
-        task_arn: String,
-    },
-    /// The task cannot run here: it is told STOPPED for this reason.
-    Reject {
-        /// The task.
-        task_arn: String,
-        /// Why, for the task's reason.
-        reason: String,
-    },
-    /// Answers [`Action::Pull`].
-    Pulled {
-        /// The container that asked.
-        key: ContainerKey,
-        /// The image, or the container's reason.
-        outcome: Result<Image, String>,
-    },
-    /// Answers [`Action::Create`].
-    Created {
-        /// The container that asked.
-        key: ContainerKey,
-        /// The container as it is now, or its reason.
-        outcome: Result<Snapshot, String>,
-    },
-    /// Answers [`Action::Start`]. The id may differ when the driver had to make the container anew.
-    Started {
-        /// The container that asked.
-        key: ContainerKey,
-        /// The container as it is now, or its reason.
-        outcome: Result<Snapshot, String>,
-    },
-    /// Answers [`Action::Stop`] when the container still runs or its state cannot be told. A stop that worked is
-    /// answered by `Observed` or `Gone`.
-    StopFailed {
-        /// The container.
-        key: ContainerKey,
-    },
-    /// The container was inspected.
-    Observed {
-        /// The container.
-        key: ContainerKey,
-        /// What was seen.
-        snapshot: Snapshot,
-    },
-    /// The container does not exist any more.
-    Gone {
-        /// The container.
-        key: ContainerKey,
-        /// The id that is gone.
-        id: String,
-    },
-    /// The health check gave a verdict.
-    Health {
-        /// The container.
-        key: ContainerKey,
-        /// The verdict.
-        health: Health,
-    },
-    /// A timer ran out.
-    TimerFired(Timer),
-    /// The scheduler has acknowledged STOPPED, or will never want to hear of the task.
-    StopAccepted {
-        /// The task.
-        task_arn: String,
-    },
-    /// Answers [`Action::Remove`].
-    Removed {
-        /// The task.
-        task_arn: String,
-        /// Whether everything is gone.
-        outcome: Removal,
-    },
-}
-
-/// An image that is on the host.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Image {
-    /// Its registry digest, if it came from one.
-    pub digest: Option<String>,
-    /// When the pull began; `None` if none was needed.
-    pub pull_started_at: Option<Timestamp>,
-    /// When the pull ended.
-    pub pull_stopped_at: Option<Timestamp>,
-}
-
-/// How a removal went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Removal {
-    /// Nothing is left.
-    Done,
-    /// Something is left: try again later.
-    Failed,
-}
-
-/// What the driver must do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// See that the image is on the host.
-    Pull {
-        /// For this container.
-        key: ContainerKey,
-        /// The image reference.
-        image: String,
-    },
-    /// Make the container and inspect it.
-    Create {
-        /// The container.
-        key: ContainerKey,
-    },
-    /// Start the container and inspect it.
-    Start {
-        /// The container.
-        key: ContainerKey,
-        /// Its id.
-        id: String,
-    },
-    /// Stop the container and inspect it.
-    Stop {
-        /// The container.
-        key: ContainerKey,
-        /// Its id.
-        id: String,
-        /// Time between the stop signal and SIGKILL.
-        grace: Duration,
-    },
-    /// Remove what is left of a stopped task: its containers and its task-scoped volumes.
-    Remove {
-        /// The task.
-        task_arn: String,
-        /// The containers that may still exist.
-        ids: Vec<String>,
-    },
-    /// Tell the scheduler.
-    Report(TaskReport),
-    /// Come back with [`Input::TimerFired`] after this time.
-    SetTimer {
-        /// What to come back with.
-        timer: Timer,
-        /// When.
-        after: Duration,
-    },
-    /// A health verdict changed: telemetry should say so now.
-    TellHealth,
-}
-
-/// What a timer is for. A timer that has become pointless is ignored when it fires.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Timer {
-    /// The container's `startTimeout`.
-    StartTimeout(ContainerKey),
-    /// Another attempt to stop the container.
-    StopRetry(ContainerKey),
-    /// The stopped task's containers may go.
-    Cleanup(String),
-}
 
 /// First pause before a failed stop is tried again; doubles up to [`STOP_RETRY_MAX`].
 const STOP_RETRY_MIN: Duration = Duration::from_secs(1);
@@ -232,7 +38,7 @@ const STOP_RETRY_MIN: Duration = Duration::from_secs(1);
 /// task must not be reported STOPPED before it is.
 const STOP_RETRY_MAX: Duration = Duration::from_secs(30);
 /// Pause before a failed clean-up is tried again.
-const CLEANUP_RETRY: Duration = Duration::from_secs(60);
+const CLEANUP_RETRY: Duration = Duration::from_mins(1);
 
 /// All tasks of this instance.
 #[derive(Debug)]
@@ -361,10 +167,17 @@ impl Engine {
         self.with(&arn, now, out, |_, _| ());
     }
 
-    fn pulled(&mut self, key: &ContainerKey, outcome: Result<Image, String>, now: Timestamp, out: &mut Vec<Action>) {
+    fn pulled(
+        &mut self,
+        key: &ContainerKey,
+        outcome: Result<Image, String>,
+        now: Timestamp,
+        out: &mut Vec<Action>,
+    ) {
         self.with(&key.task_arn, now, out, |task, _| {
             if let Ok(image) = &outcome {
-                task.pull_started_at = [task.pull_started_at, image.pull_started_at].into_iter().flatten().min();
+                task.pull_started_at =
+                    [task.pull_started_at, image.pull_started_at].into_iter().flatten().min();
                 task.pull_stopped_at = task.pull_stopped_at.max(image.pull_stopped_at);
             }
             let Some(container) = task.container_mut(&key.container) else { return };

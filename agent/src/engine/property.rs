@@ -30,7 +30,13 @@ fn plan() -> impl Strategy<Value = Plan> {
         Just(Condition::Success),
         Just(Condition::Healthy),
     ];
-    (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), prop::collection::vec((0usize..5, condition), 0..3))
+    (
+        any::<bool>(),
+        any::<bool>(),
+        any::<bool>(),
+        any::<bool>(),
+        prop::collection::vec((0usize..5, condition), 0..3),
+    )
         .prop_map(|(essential, health_checked, start_timeout, restart, depends_on)| Plan {
             essential,
             health_checked,
@@ -53,13 +59,17 @@ fn spec_of(plans: &[Plan]) -> TaskSpec {
             .collect(),
         start_timeout: plan.start_timeout.then_some(Duration::from_secs(10)),
         stop_timeout: None,
-        restart: plan.restart.then(|| RestartPolicy {
-            ignored_exit_codes: vec![0],
-            attempt_period: Duration::from_secs(2),
-        }),
+        restart: plan
+            .restart
+            .then(|| RestartPolicy { ignored_exit_codes: vec![0], attempt_period: Duration::from_secs(2) }),
         health_checked: plan.health_checked,
     });
-    TaskSpec { arn: "t".to_owned(), family: "f".to_owned(), version: "1".to_owned(), containers: containers.collect() }
+    TaskSpec {
+        arn: "t".to_owned(),
+        family: "f".to_owned(),
+        version: "1".to_owned(),
+        containers: containers.collect(),
+    }
 }
 
 /// What the world knows of a container.
@@ -86,7 +96,7 @@ impl World {
     fn new(spec: TaskSpec) -> Self {
         let settings = Settings {
             stop_timeout: Duration::from_secs(30),
-            cleanup_wait: Duration::from_secs(3600),
+            cleanup_wait: Duration::from_hours(1),
             pull_upfront: false,
         };
         let real = spec.containers.iter().map(|container| (container.name.clone(), Real::Absent)).collect();
@@ -171,7 +181,9 @@ impl World {
             Action::Start { key, .. } => self.answer_start(key, fails),
             Action::Stop { key, .. } => self.answer_stop(key, fails),
             Action::Remove { task_arn, .. } => self.tell(Input::Removed { task_arn, outcome: Removal::Done }),
-            Action::Report(_) | Action::SetTimer { .. } | Action::TellHealth => unreachable!("never under way"),
+            Action::Report(_) | Action::SetTimer { .. } | Action::TellHealth => {
+                unreachable!("never under way")
+            }
         }
     }
 
@@ -201,7 +213,8 @@ impl World {
     /// The process ends by itself, unnoticed so far.
     fn end(&mut self, name: &str, exit_code: i64) {
         if let Real::Running { started_at } = self.real[name] {
-            let exit = Exit { started_at, finished_at: self.now(), exit_code, oom_killed: false, error: None };
+            let exit =
+                Exit { started_at, finished_at: self.now(), exit_code, oom_killed: false, error: None };
             self.real.insert(name.to_owned(), Real::Exited(exit));
         }
     }
@@ -274,9 +287,11 @@ impl World {
 fn key_of(action: &Action) -> Option<&ContainerKey> {
     match action {
         Action::Create { key } | Action::Start { key, .. } | Action::Stop { key, .. } => Some(key),
-        Action::Pull { .. } | Action::Remove { .. } | Action::Report(_) | Action::SetTimer { .. } | Action::TellHealth => {
-            None
-        }
+        Action::Pull { .. }
+        | Action::Remove { .. }
+        | Action::Report(_)
+        | Action::SetTimer { .. }
+        | Action::TellHealth => None,
     }
 }
 

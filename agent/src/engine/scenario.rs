@@ -65,7 +65,7 @@ impl Story {
     fn new() -> Self {
         let settings = Settings {
             stop_timeout: Duration::from_secs(30),
-            cleanup_wait: Duration::from_secs(3600),
+            cleanup_wait: Duration::from_hours(1),
             pull_upfront: false,
         };
         Story { engine: Engine::new(settings), reports: Vec::new(), asked: Vec::new() }
@@ -117,7 +117,11 @@ impl Story {
 
     fn last(&self, name: &str) -> &ContainerReport {
         let report = self.reports.last().expect("a report was made");
-        report.containers.iter().find(|container| container.name == name).expect("the report has the container")
+        report
+            .containers
+            .iter()
+            .find(|container| container.name == name)
+            .expect("the report has the container")
     }
 }
 
@@ -166,7 +170,8 @@ fn containers_wait_for_their_conditions() {
         (Condition::Success, exited("first", 3, 1), false),
     ];
     for (condition, end, goes_on) in cases {
-        let mut story = Story::of(vec![optional(container("first")), after(container("second"), "first", condition)]);
+        let mut story =
+            Story::of(vec![optional(container("first")), after(container("second"), "first", condition)]);
         assert_eq!(story.asked(), ["start first"], "{condition:?}");
         story.observe("first", end);
         if goes_on {
@@ -250,7 +255,7 @@ fn a_failed_pull_ends_the_task_with_its_reason() {
 
 #[test]
 fn a_container_is_restarted_in_place_as_its_policy_says() {
-    let policy = RestartPolicy { ignored_exit_codes: vec![42], attempt_period: Duration::from_secs(60) };
+    let policy = RestartPolicy { ignored_exit_codes: vec![42], attempt_period: Duration::from_mins(1) };
     let cases = [(1, 60, true), (0, 90, true), (1, 59, false), (42, 90, false)];
     for (code, lasted, restarts) in cases {
         let mut story = Story::of(vec![ContainerSpec { restart: Some(policy.clone()), ..container("web") }]);
@@ -302,7 +307,8 @@ fn unknown_tasks_are_told_stopped() {
 #[test]
 fn clean_up_waits_until_stopped_was_accepted_and_tries_again() {
     let mut story = Story::of(vec![container("web")]);
-    let (accepted, cleanup) = (Input::StopAccepted { task_arn: ARN.to_owned() }, Timer::Cleanup(ARN.to_owned()));
+    let (accepted, cleanup) =
+        (Input::StopAccepted { task_arn: ARN.to_owned() }, Timer::Cleanup(ARN.to_owned()));
     story.tell(Input::TimerFired(cleanup.clone()));
     story.observe("web", exited("web", 0, 0));
     story.asked();

@@ -114,7 +114,11 @@ impl TaskSpec {
         loop {
             let before = placed.len();
             for container in &self.containers {
-                if container.depends_on.iter().all(|dependency| placed.contains(dependency.container.as_str())) {
+                if container
+                    .depends_on
+                    .iter()
+                    .all(|dependency| placed.contains(dependency.container.as_str()))
+                {
                     placed.insert(container.name.as_str());
                 }
             }
@@ -132,8 +136,11 @@ impl TaskSpec {
 mod tests {
     use super::*;
 
-    fn spec(containers: &[(&str, &[&str])]) -> TaskSpec {
-        let container = |&(name, depends_on): &(&str, &[&str])| ContainerSpec {
+    /// A container's name and what it depends on.
+    type Plan = (&'static str, &'static [&'static str]);
+
+    fn spec(containers: &[Plan]) -> TaskSpec {
+        let container = |&(name, depends_on): &Plan| ContainerSpec {
             name: name.to_owned(),
             image: "image".to_owned(),
             essential: true,
@@ -157,7 +164,7 @@ mod tests {
     #[test]
     fn a_task_is_accepted_only_if_its_order_can_be_satisfied() {
         let unresolvable = Err(SpecError::Unresolvable("t".to_owned()));
-        let cases: [(&[(&str, &[&str])], Result<(), SpecError>); 6] = [
+        let cases: [(&[Plan], Result<(), SpecError>); 6] = [
             (&[("a", &[])], Ok(())),
             (&[("a", &["b"]), ("b", &["c"]), ("c", &[])], Ok(())),
             (&[], Err(SpecError::NoContainer)),

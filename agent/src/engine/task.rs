@@ -9,7 +9,9 @@ use ecsr_api::Timestamp;
 use super::container::{Container, Phase};
 use super::depend::{Readiness, readiness};
 use super::spec::TaskSpec;
-use super::view::{ContainerReport, Status, TaskReport, TaskView, container_report, container_status, container_view};
+use super::view::{
+    ContainerReport, Status, TaskReport, TaskView, container_report, container_status, container_view,
+};
 use super::{Action, ContainerKey, Settings, Timer};
 
 #[derive(Debug, Clone)]
@@ -113,8 +115,11 @@ impl Task {
     fn step(&mut self, index: usize, settings: &Settings, now: Timestamp, out: &mut Vec<Action>) -> bool {
         match &self.containers[index].phase {
             Phase::Pulling if !self.wanted => self.drop_unneeded(index),
-            Phase::Pulling | Phase::Creating | Phase::Starting { .. } | Phase::Stopping { .. } => false,
-            Phase::Stopped { .. } => false,
+            Phase::Pulling
+            | Phase::Creating
+            | Phase::Starting { .. }
+            | Phase::Stopping { .. }
+            | Phase::Stopped { .. } => false,
             Phase::Running { id } => {
                 if self.wanted || !self.dependents_stopped(index) {
                     return false;
@@ -123,7 +128,9 @@ impl Task {
                 self.ask_stop(index, id, settings, out);
                 true
             }
-            Phase::Waiting | Phase::Pulled | Phase::Created { .. } if !self.wanted => self.drop_unneeded(index),
+            Phase::Waiting | Phase::Pulled | Phase::Created { .. } if !self.wanted => {
+                self.drop_unneeded(index)
+            }
             Phase::Waiting | Phase::Pulled | Phase::Created { .. } if self.held => false,
             Phase::Waiting if settings.pull_upfront => self.go_on(index, out),
             Phase::Waiting | Phase::Pulled | Phase::Created { .. } => {
@@ -203,9 +210,10 @@ impl Task {
 
     /// Whether every container runs or ran, but for non-essential ones that could not.
     fn has_reached_running(&self) -> bool {
-        self.containers.iter().all(|container| {
-            container.has_started() || (container.is_stopped() && !container.spec.essential)
-        }) && self.containers.iter().any(Container::has_started)
+        self.containers
+            .iter()
+            .all(|container| container.has_started() || (container.is_stopped() && !container.spec.essential))
+            && self.containers.iter().any(Container::has_started)
     }
 
     fn report_as(&mut self, status: Status, out: &mut Vec<Action>) {
@@ -234,7 +242,10 @@ impl Task {
         } else {
             Status::Pending
         };
-        debug_assert!(known != Status::Stopped || self.containers.iter().all(|c| container_status(c) == Status::Stopped));
+        debug_assert!(
+            known != Status::Stopped
+                || self.containers.iter().all(|c| container_status(c) == Status::Stopped)
+        );
         TaskView {
             arn: self.spec.arn.clone(),
             family: self.spec.family.clone(),

@@ -14,8 +14,8 @@ use futures_util::{StreamExt, stream};
 use tokio::sync::broadcast;
 
 use super::{
-    CreateRequest, EngineInfo, Event, EventKind, ImageInfo, Listed, PullRequest, Runtime, RuntimeError, Usage,
-    VolumeRequest,
+    CreateRequest, EngineInfo, Event, EventKind, ImageInfo, Listed, PullRequest, Runtime, RuntimeError,
+    Usage, VolumeRequest,
 };
 use crate::engine::{BoundPorts, Exit, Health, NetworkBinding, RunState, Snapshot};
 
@@ -122,6 +122,20 @@ impl FakeRuntime {
         self.lock().failures.entry(call).or_default().push_back(failure);
     }
 
+    /// Nothing is to fail any more.
+    pub fn forget_failures(&self) {
+        self.lock().failures.clear();
+    }
+
+    /// Resolves when the last container has been removed.
+    pub async fn emptied(&self) {
+        let mut events = self.events.subscribe();
+        while !self.lock().containers.is_empty() {
+            // A subscriber that fell behind looks again all the same.
+            let _ = events.recv().await;
+        }
+    }
+
     /// The container never stops when asked to.
     pub fn make_stubborn(&self, name: &str) {
         self.lock().stubborn.insert(name.to_owned());
@@ -138,7 +152,8 @@ impl FakeRuntime {
         let finished_at = state.tick();
         let Some((id, found)) = state.find(container) else { return false };
         let RunState::Running { started_at } = found.state else { return false };
-        found.state = RunState::Exited(Exit { started_at, finished_at, exit_code, oom_killed: false, error: None });
+        found.state =
+            RunState::Exited(Exit { started_at, finished_at, exit_code, oom_killed: false, error: None });
         self.emit(id, found.name.clone(), EventKind::Died);
         true
     }
@@ -165,7 +180,8 @@ impl FakeRuntime {
     /// The names of the containers whose process lives.
     pub fn running(&self) -> Vec<String> {
         let state = self.lock();
-        let running = state.containers.values().filter(|found| matches!(found.state, RunState::Running { .. }));
+        let running =
+            state.containers.values().filter(|found| matches!(found.state, RunState::Running { .. }));
         running.map(|found| found.name.clone()).collect()
     }
 
@@ -184,7 +200,11 @@ impl FakeRuntime {
     }
 
     /// Runs a call with the failures that are in store for it.
-    fn call<T>(&self, call: Call, act: impl FnOnce(&mut State) -> Result<T, RuntimeError>) -> Result<T, RuntimeError> {
+    fn call<T>(
+        &self,
+        call: Call,
+        act: impl FnOnce(&mut State) -> Result<T, RuntimeError>,
+    ) -> Result<T, RuntimeError> {
         let mut state = self.lock();
         *state.calls.entry(call).or_default() += 1;
         match state.failures.get_mut(&call).and_then(VecDeque::pop_front) {
@@ -207,7 +227,8 @@ impl State {
     }
 
     fn find(&mut self, container: &str) -> Option<(String, &mut Container)> {
-        let found = self.containers.iter_mut().find(|(id, found)| *id == container || found.name == container);
+        let found =
+            self.containers.iter_mut().find(|(id, found)| *id == container || found.name == container);
         found.map(|(id, found)| (id.clone(), found))
     }
 
@@ -263,11 +284,17 @@ impl State {
                 next_port - 1
             });
             if taken.contains(&host) {
-                let message = format!("driver failed programming external connectivity: port is already allocated: {host}");
+                let message = format!(
+                    "driver failed programming external connectivity: port is already allocated: {host}"
+                );
                 return Err(RuntimeError::Refused { status: 500, message });
             }
             let ports = BoundPorts::Single { container: *inner, host };
-            bindings.push(NetworkBinding { bind_ip: "0.0.0.0".to_owned(), ports, protocol: protocol.clone() });
+            bindings.push(NetworkBinding {
+                bind_ip: "0.0.0.0".to_owned(),
+                ports,
+                protocol: protocol.clone(),
+            });
         }
         found.bindings = bindings;
         found.state = RunState::Running { started_at };
@@ -352,7 +379,10 @@ impl Runtime for FakeRuntime {
             let Some((id, found)) = state.find(id) else { return Ok(()) };
             let RunState::Running { started_at } = found.state else { return Ok(()) };
             if stubborn.contains(&found.name) {
-                return Err(RuntimeError::Refused { status: 500, message: "cannot kill container".to_owned() });
+                return Err(RuntimeError::Refused {
+                    status: 500,
+                    message: "cannot kill container".to_owned(),
+                });
             }
             let exit = Exit { started_at, finished_at, exit_code: 143, oom_killed: false, error: None };
             found.state = RunState::Exited(exit);
@@ -385,7 +415,9 @@ impl Runtime for FakeRuntime {
         let reference = request.reference;
         self.call(Call::Pull, |state| {
             if !state.registry.contains(&reference) {
-                return Err(RuntimeError::NotFound(format!("manifest for {reference} not found: manifest unknown")));
+                return Err(RuntimeError::NotFound(format!(
+                    "manifest for {reference} not found: manifest unknown"
+                )));
             }
             let digest = Some(format!("sha256:{reference}"));
             let info = ImageInfo { id: format!("sha256:id-{reference}"), digest, env: Vec::new() };

@@ -29,7 +29,8 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     fn inspect(&self, id: &str) -> impl Future<Output = Result<Snapshot, RuntimeError>> + Send;
 
     /// The labels of a container, by id or name.
-    fn labels(&self, id: &str) -> impl Future<Output = Result<BTreeMap<String, String>, RuntimeError>> + Send;
+    fn labels(&self, id: &str)
+    -> impl Future<Output = Result<BTreeMap<String, String>, RuntimeError>> + Send;
 
     /// Makes a container and answers its id; [`RuntimeError::Conflict`] if the name is taken.
     fn create(&self, request: CreateRequest) -> impl Future<Output = Result<String, RuntimeError>> + Send;

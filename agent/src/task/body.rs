@@ -58,8 +58,9 @@ pub(crate) fn build(task: &Task, container: &Container, around: &Surroundings<'_
     }
     config.insert("HostConfig".to_owned(), Value::Object(host.clone()));
 
-    let mut body: bollard::models::ContainerCreateBody = serde_json::from_value(Value::Object(config.clone()))
-        .map_err(|error| Refusal::Invalid(format!("dockerConfig of container {name}: {error}")))?;
+    let mut body: bollard::models::ContainerCreateBody =
+        serde_json::from_value(Value::Object(config.clone()))
+            .map_err(|error| Refusal::Invalid(format!("dockerConfig of container {name}: {error}")))?;
     let not_understood = not_understood(&config, &host, &body);
     let mut all_labels = body.labels.take().unwrap_or_default();
     all_labels.extend(labels::of(task, name, around.owner));
@@ -80,7 +81,11 @@ fn not_understood(
     lost
 }
 
-fn base_config(task: &Task, container: &Container, around: &Surroundings<'_>) -> Result<Map<String, Value>, Refusal> {
+fn base_config(
+    task: &Task,
+    container: &Container,
+    around: &Surroundings<'_>,
+) -> Result<Map<String, Value>, Refusal> {
     let mut config = Map::new();
     config.insert("Image".to_owned(), json!(container.image));
     let command = support::command_override(container)?.or_else(|| container.command.clone());
@@ -130,7 +135,8 @@ fn base_host_config(
     if let Some(cpu) = task.acs.cpu.filter(|cpu| *cpu > 0.0) {
         set("NanoCpus", json!(nano_cpus(cpu)));
     }
-    let memory = container.memory.filter(|memory| *memory > 0).or(task.acs.memory.filter(|memory| *memory > 0));
+    let memory =
+        container.memory.filter(|memory| *memory > 0).or(task.acs.memory.filter(|memory| *memory > 0));
     if let Some(memory) = memory {
         set("Memory", json!(memory.saturating_mul(MIB).max(MEMORY_BYTES_MIN)));
     }
@@ -240,7 +246,9 @@ fn volumes_from(task: &Task, container: &Container) -> Vec<String> {
 }
 
 fn settle_log_buffer(host: &mut Map<String, Value>) {
-    let Some(Value::Object(options)) = host.get_mut("LogConfig").and_then(|log| log.get_mut("Config")) else { return };
+    let Some(Value::Object(options)) = host.get_mut("LogConfig").and_then(|log| log.get_mut("Config")) else {
+        return;
+    };
     if options.get("mode").and_then(Value::as_str) == Some("non-blocking") {
         options.entry("max-buffer-size").or_insert_with(|| json!(LOG_BUFFER));
     }
@@ -252,7 +260,8 @@ mod tests {
 
     fn build_json(task: &str, ports: &[PortChoice]) -> Value {
         let task = Task::load(serde_json::from_str(task).unwrap()).unwrap();
-        let owner = Owner { cluster: "c".to_owned(), container_instance: "i".to_owned(), scope: "s".to_owned() };
+        let owner =
+            Owner { cluster: "c".to_owned(), container_instance: "i".to_owned(), scope: "s".to_owned() };
         let around = Surroundings {
             owner: &owner,
             region: Some("us-east-1"),
@@ -293,7 +302,11 @@ mod tests {
         assert_eq!(body["Entrypoint"], json!(["/e"]));
         assert_eq!(
             body["Env"],
-            json!(["AWS_CONTAINER_CREDENTIALS_RELATIVE_URI=/v2/credentials/id", "AWS_REGION=us-east-1", "K=v"])
+            json!([
+                "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI=/v2/credentials/id",
+                "AWS_REGION=us-east-1",
+                "K=v"
+            ])
         );
         assert_eq!(body["ExposedPorts"], json!({"80/tcp": {}}));
         assert_eq!(host["PortBindings"], json!({"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": ""}]}));

@@ -21,7 +21,8 @@ pub(crate) const CREDENTIALS_ID: &str = "dev.ecsr.credentials-id";
 /// Amazon's label of the container's name.
 pub(crate) const CONTAINER_NAME: &str = "com.amazonaws.ecs.container-name";
 
-const CLUSTER: &str = "com.amazonaws.ecs.cluster";
+/// Amazon's label of the cluster's name.
+pub(crate) const CLUSTER: &str = "com.amazonaws.ecs.cluster";
 const TASK_ARN: &str = "com.amazonaws.ecs.task-arn";
 const FAMILY: &str = "com.amazonaws.ecs.task-definition-family";
 const VERSION: &str = "com.amazonaws.ecs.task-definition-version";
@@ -94,7 +95,8 @@ mod tests {
                 "containers":[{"name":"a","image":"i","environment":{"K":"v"}}]}"#,
         );
         let task = Task::load(acs.unwrap()).unwrap();
-        let owner = Owner { cluster: "c".to_owned(), container_instance: "arn".to_owned(), scope: "s".to_owned() };
+        let owner =
+            Owner { cluster: "c".to_owned(), container_instance: "arn".to_owned(), scope: "s".to_owned() };
         let labels = of(&task, "a", &owner);
         assert_eq!(labels["com.amazonaws.ecs.task-arn"], "t");
         assert_eq!(read(&labels), Some((task, "a".to_owned())));

@@ -19,7 +19,7 @@ use ecsr_api::acs;
 use crate::engine::{Condition, ContainerSpec, Dependency, RestartPolicy, TaskSpec};
 
 /// `restartAttemptPeriod` where the task definition names none.
-const RESTART_ATTEMPT_PERIOD: Duration = Duration::from_secs(300);
+const RESTART_ATTEMPT_PERIOD: Duration = Duration::from_mins(5);
 
 /// Why a task of a payload cannot be run here.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -62,7 +62,10 @@ impl Task {
 
 fn spec(task: &acs::Task) -> Result<TaskSpec, Refusal> {
     let needed = |value: &Option<String>, what: &str| {
-        value.clone().filter(|text| !text.is_empty()).ok_or_else(|| Refusal::Invalid(format!("{what} is missing")))
+        value
+            .clone()
+            .filter(|text| !text.is_empty())
+            .ok_or_else(|| Refusal::Invalid(format!("{what} is missing")))
     };
     Ok(TaskSpec {
         arn: needed(&task.arn, "arn")?,
@@ -91,7 +94,10 @@ fn container_spec(container: &acs::Container) -> Result<ContainerSpec, Refusal> 
 
 /// A positive number of seconds; zero means "not set", as in Amazon's agent.
 fn seconds(value: Option<i64>) -> Option<Duration> {
-    value.and_then(|seconds| u64::try_from(seconds).ok()).filter(|seconds| *seconds > 0).map(Duration::from_secs)
+    value
+        .and_then(|seconds| u64::try_from(seconds).ok())
+        .filter(|seconds| *seconds > 0)
+        .map(Duration::from_secs)
 }
 
 fn restart_policy(container: &acs::Container) -> Option<RestartPolicy> {
@@ -127,11 +133,14 @@ fn dependencies(container: &acs::Container) -> Result<Vec<Dependency>, Refusal> 
 }
 
 fn is_health_checked(container: &acs::Container) -> Result<bool, Refusal> {
-    let config = overlay::parse(container.docker_config.as_ref().and_then(|docker| docker.config.as_deref()))?;
+    let config =
+        overlay::parse(container.docker_config.as_ref().and_then(|docker| docker.config.as_deref()))?;
     let has_check = config.get("Healthcheck").is_some_and(|check| !check.is_null());
     if container.health_check_type.as_deref() == Some("docker") && !has_check {
         let name = container.name.as_deref().unwrap_or_default();
-        return Err(Refusal::Invalid(format!("container {name} has healthCheckType docker and no Healthcheck")));
+        return Err(Refusal::Invalid(format!(
+            "container {name} has healthCheckType docker and no Healthcheck"
+        )));
     }
     Ok(has_check)
 }
@@ -158,7 +167,8 @@ mod tests {
                "volumesFrom":[{"sourceContainer":"a"}]"#,
         )
         .unwrap();
-        let conditions: Vec<Condition> = task.spec.containers[1].depends_on.iter().map(|d| d.condition).collect();
+        let conditions: Vec<Condition> =
+            task.spec.containers[1].depends_on.iter().map(|d| d.condition).collect();
         assert_eq!(conditions, [Condition::Healthy, Condition::Start, Condition::Create]);
         assert!(task.spec.containers[1].depends_on.iter().all(|dependency| dependency.container == "a"));
     }
@@ -167,7 +177,10 @@ mod tests {
     fn a_task_that_cannot_be_honoured_is_refused_by_the_name_of_the_field() {
         let cases = [
             (r#""dependsOn":[{"containerName":"a","condition":"SOON"}]"#, "SOON"),
-            (r#""dependsOn":[{"containerName":"z","condition":"START"}]"#, "Task dependencies cannot be resolved"),
+            (
+                r#""dependsOn":[{"containerName":"z","condition":"START"}]"#,
+                "Task dependencies cannot be resolved",
+            ),
             (r#""healthCheckType":"docker""#, "no Healthcheck"),
             (r#""dockerConfig":{"config":"{"}"#, "dockerConfig"),
             (r#""secrets":[{"name":"PASSWORD"}]"#, "secrets"),
@@ -181,7 +194,8 @@ mod tests {
             let refusal = with_container(extra).unwrap_err().to_string();
             assert!(refusal.contains(expected), "{refusal}");
         }
-        let refusal = load(r#"{"arn":"t","family":"f","version":"1","networkMode":"awsvpc","containers":[]}"#);
+        let refusal =
+            load(r#"{"arn":"t","family":"f","version":"1","networkMode":"awsvpc","containers":[]}"#);
         assert!(refusal.unwrap_err().to_string().contains("awsvpc"));
     }
 

@@ -22,6 +22,15 @@ pub(crate) fn volume(task: &acs::Task, volume: &str) -> String {
     name(&text(&task.family), &text(&task.version), volume, &[&text(&task.arn), "volume", volume])
 }
 
+/// The cluster that the ARN of a task or an instance names; the old short form names none.
+pub(crate) fn cluster_in(arn: &str) -> Option<&str> {
+    let mut parts = arn.split('/').skip(1);
+    match (parts.next(), parts.next()) {
+        (Some(cluster), Some(_)) => Some(cluster),
+        (Some(_) | None, _) => None,
+    }
+}
+
 fn name(family: &str, version: &str, part: &str, identity: &[&str]) -> String {
     let part: String = part.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
     let hash = Sha256::digest(identity.join("\0"));
@@ -31,6 +40,18 @@ fn name(family: &str, version: &str, part: &str, identity: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_arn_names_its_cluster_in_the_long_form() {
+        let cases = [
+            ("arn:aws:ecs:r:1:task/blue/abc", Some("blue")),
+            ("arn:aws:ecs:r:1:task/abc", None),
+            ("t", None),
+        ];
+        for (arn, expected) in cases {
+            assert_eq!(cluster_in(arn), expected, "{arn}");
+        }
+    }
 
     #[test]
     fn names_are_stable_and_differ_by_task_and_container() {
@@ -44,6 +65,10 @@ mod tests {
         assert!(first.starts_with("ecs-web-3-ab-") && first.len() == "ecs-web-3-ab-".len() + 20, "{first}");
         assert_eq!(first, container(&spec("t1"), "a_b"));
         assert_ne!(first, container(&spec("t2"), "a_b"));
-        assert_ne!(container(&spec("t1"), "ab"), first, "what differs only in dropped characters differs in hash");
+        assert_ne!(
+            container(&spec("t1"), "ab"),
+            first,
+            "what differs only in dropped characters differs in hash"
+        );
     }
 }

@@ -13,7 +13,8 @@ pub(super) fn parse(text: Option<&str>) -> Result<Map<String, Value>, Refusal> {
     if text.is_empty() || text == "null" {
         return Ok(Map::new());
     }
-    serde_json::from_str(text).map_err(|error| Refusal::Invalid(format!("dockerConfig is not a JSON object: {error}")))
+    serde_json::from_str(text)
+        .map_err(|error| Refusal::Invalid(format!("dockerConfig is not a JSON object: {error}")))
 }
 
 /// Lays `over` on `base`.
@@ -32,7 +33,11 @@ pub(super) fn apply(base: &mut Map<String, Value>, over: Map<String, Value>) {
 /// The members of `given` that `kept` has not: what decoding did not understand. Members that say nothing
 /// (null, zero, false, empty) are not worth a word.
 pub(super) fn lost(given: &Map<String, Value>, kept: &Map<String, Value>) -> Vec<String> {
-    given.iter().filter(|(key, value)| !kept.contains_key(*key) && says_something(value)).map(|(key, _)| key.clone()).collect()
+    given
+        .iter()
+        .filter(|(key, value)| !kept.contains_key(*key) && says_something(value))
+        .map(|(key, _)| key.clone())
+        .collect()
 }
 
 fn says_something(value: &Value) -> bool {

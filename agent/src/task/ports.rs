@@ -114,7 +114,11 @@ pub(crate) enum Dynamic<'a> {
 }
 
 /// Tells the rows of a port range as one, and leaves IPv6 rows out if asked.
-pub(crate) fn fold(bindings: Vec<NetworkBinding>, ranges: &[((u16, u16), String)], ipv6: Ipv6) -> Vec<NetworkBinding> {
+pub(crate) fn fold(
+    bindings: Vec<NetworkBinding>,
+    ranges: &[((u16, u16), String)],
+    ipv6: Ipv6,
+) -> Vec<NetworkBinding> {
     let mut folded: Vec<NetworkBinding> = Vec::new();
     for binding in bindings {
         if ipv6 == Ipv6::Excluded && binding.bind_ip.contains(':') {
@@ -132,7 +136,8 @@ pub(crate) fn fold(bindings: Vec<NetworkBinding>, ranges: &[((u16, u16), String)
             continue;
         };
         let start = host.saturating_sub(container - range.0);
-        let ports = BoundPorts::Range { container: *range, host: (start, start.saturating_add(range.1 - range.0)) };
+        let ports =
+            BoundPorts::Range { container: *range, host: (start, start.saturating_add(range.1 - range.0)) };
         let row = NetworkBinding { ports, ..binding };
         if !folded.contains(&row) {
             folded.push(row);
@@ -165,7 +170,9 @@ fn protocol(mapping: &PortMapping) -> String {
 
 fn port(value: Option<i32>) -> Result<Option<u16>, Refusal> {
     value
-        .map(|port| u16::try_from(port).map_err(|_| Refusal::Invalid(format!("portMappings has the port {port}"))))
+        .map(|port| {
+            u16::try_from(port).map_err(|_| Refusal::Invalid(format!("portMappings has the port {port}")))
+        })
         .transpose()
 }
 
@@ -194,7 +201,11 @@ mod tests {
         assert_eq!(picker.pick(2, free(&[11])), Some(12));
         assert_eq!(picker.pick(1, free(&[14])), Some(10), "round the end");
         assert_eq!(picker.pick(3, free(&[12])), None);
-        assert_eq!(picker.pick(5, free(&[])), Some(10), "the whole range, though the next port is not its first");
+        assert_eq!(
+            picker.pick(5, free(&[])),
+            Some(10),
+            "the whole range, though the next port is not its first"
+        );
     }
 
     fn container(json: &str) -> Container {
@@ -203,7 +214,8 @@ mod tests {
 
     fn chosen(json: &str) -> Result<Vec<(u16, Option<u16>)>, Refusal> {
         let mut picker = PortPicker::new((100, 110));
-        let choices = choose(&container(json), Dynamic::Docker { ranges: &mut picker }, |port, _| port != 101)?;
+        let choices =
+            choose(&container(json), Dynamic::Docker { ranges: &mut picker }, |port, _| port != 101)?;
         Ok(choices.iter().map(|choice| (choice.container, choice.host)).collect())
     }
 

@@ -11,9 +11,9 @@ use super::Refusal;
 pub(super) fn check(task: &Task) -> Result<(), Refusal> {
     check_modes(task)?;
     refuse_if(task.proxy_configuration.is_some(), "proxyConfiguration")?;
-    refuse_if(is_filled(&task.associations), "associations")?;
-    refuse_if(is_filled(&task.attachments), "attachments")?;
-    refuse_if(is_filled(&task.elastic_network_interfaces), "elasticNetworkInterfaces")?;
+    refuse_if(is_filled(task.associations.as_ref()), "associations")?;
+    refuse_if(is_filled(task.attachments.as_ref()), "attachments")?;
+    refuse_if(is_filled(task.elastic_network_interfaces.as_ref()), "elasticNetworkInterfaces")?;
     refuse_if(task.enable_fault_injection == Some(true), "enableFaultInjection")?;
     let isolation = task.trusted_execution_configuration.as_ref().and_then(|c| c.isolation_mode.as_deref());
     refuse_if(!matches!(isolation, None | Some("" | "SHARED")), "trustedExecutionConfiguration")?;
@@ -47,10 +47,11 @@ fn check_volume(volume: &Volume) -> Result<(), Refusal> {
         return Err(Refusal::Invalid("a volume has no name".to_owned()));
     }
     match volume.r#type.as_deref().unwrap_or_default() {
-        "" | "host" if volume.docker_volume_configuration.is_some() => Ok(()),
-        "" | "host" if volume.efs_volume_configuration.is_some() => unsupported("efsVolumeConfiguration".to_owned()),
+        "" | "host" | "docker" if volume.docker_volume_configuration.is_some() => Ok(()),
+        "" | "host" if volume.efs_volume_configuration.is_some() => {
+            unsupported("efsVolumeConfiguration".to_owned())
+        }
         "" | "host" => Ok(()),
-        "docker" if volume.docker_volume_configuration.is_some() => Ok(()),
         "docker" => Err(Refusal::Invalid(format!("volume {name} has no dockerVolumeConfiguration"))),
         other => unsupported(format!("volumes of type {other} (volume {name})")),
     }
@@ -59,14 +60,17 @@ fn check_volume(volume: &Volume) -> Result<(), Refusal> {
 fn check_container(container: &Container) -> Result<(), Refusal> {
     let name = container.name.as_deref().unwrap_or_default();
     let refuse = |is_set: bool, field: &str| refuse_if(is_set, &format!("{field} (container {name})"));
-    refuse(is_filled(&container.secrets), "secrets")?;
-    refuse(is_filled(&container.environment_files), "environmentFiles")?;
+    refuse(is_filled(container.secrets.as_ref()), "secrets")?;
+    refuse(is_filled(container.environment_files.as_ref()), "environmentFiles")?;
     refuse(container.registry_authentication.is_some(), "registryAuthentication")?;
     refuse(container.firelens_configuration.is_some(), "firelensConfiguration")?;
-    refuse(is_filled(&container.managed_agents), "managedAgents")?;
-    refuse(is_filled(&container.credential_specs), "credentialSpecs")?;
-    refuse(is_filled(&container.network_interface_names), "networkInterfaceNames")?;
-    refuse(container.logs_auth_strategy.as_deref() == Some("ExecutionRole"), "logsAuthStrategy ExecutionRole")?;
+    refuse(is_filled(container.managed_agents.as_ref()), "managedAgents")?;
+    refuse(is_filled(container.credential_specs.as_ref()), "credentialSpecs")?;
+    refuse(is_filled(container.network_interface_names.as_ref()), "networkInterfaceNames")?;
+    refuse(
+        container.logs_auth_strategy.as_deref() == Some("ExecutionRole"),
+        "logsAuthStrategy ExecutionRole",
+    )?;
     let health = container.health_check_type.as_deref().unwrap_or_default();
     refuse(!matches!(health, "" | "docker"), &format!("healthCheckType {health}"))?;
     command_override(container).map(drop)
@@ -93,8 +97,8 @@ pub(super) fn command_override(container: &Container) -> Result<Option<Vec<Strin
     }
 }
 
-fn is_filled<T>(list: &Option<Vec<T>>) -> bool {
-    list.as_ref().is_some_and(|list| !list.is_empty())
+fn is_filled<T>(list: Option<&Vec<T>>) -> bool {
+    list.is_some_and(|list| !list.is_empty())
 }
 
 fn refuse_if(is_set: bool, field: &str) -> Result<(), Refusal> {

@@ -77,7 +77,10 @@ fn host_path(volume: &Volume) -> Option<&str> {
 }
 
 fn is_shared(volume: &Volume) -> bool {
-    volume.docker_volume_configuration.as_ref().is_some_and(|settings| settings.scope.as_deref() == Some("shared"))
+    volume
+        .docker_volume_configuration
+        .as_ref()
+        .is_some_and(|settings| settings.scope.as_deref() == Some("shared"))
 }
 
 /// The host path or the Docker volume behind a volume of the task.
@@ -112,11 +115,18 @@ mod tests {
         .unwrap();
         let (scratch, own) = (names::volume(&task, "scratch"), names::volume(&task, "own"));
         let binds = binds(&task, &container).unwrap();
-        let expected =
-            ["/etc:/e:ro".to_owned(), format!("{scratch}:/s"), format!("{own}:/o"), "made:/m".to_owned(), "there:/t".to_owned()];
+        let expected = [
+            "/etc:/e:ro".to_owned(),
+            format!("{scratch}:/s"),
+            format!("{own}:/o"),
+            "made:/m".to_owned(),
+            "there:/t".to_owned(),
+        ];
         assert_eq!(binds, expected);
         let needed = needed(&task, &container).unwrap();
-        assert!(matches!(&needed[0], Needed::Make(request) if request.name == own && request.driver == "local"));
+        assert!(
+            matches!(&needed[0], Needed::Make(request) if request.name == own && request.driver == "local")
+        );
         assert!(matches!(&needed[1], Needed::Make(request) if request.name == "made"));
         assert_eq!(needed[2], Needed::Exist("there".to_owned()));
         assert_eq!(task_scoped(&task), [scratch, own]);

@@ -3,6 +3,9 @@
 //! one machine never touch each other's. The agent's state is in the data directory, so the container itself
 //! can always go.
 
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
 use bollard::Docker;
 use bollard::models::{
     ContainerCreateBody, ContainerInspectResponse, HostConfig, HostConfigLogConfig, RestartPolicy,
@@ -14,7 +17,6 @@ use bollard::query_parameters::{
 };
 use futures_util::StreamExt as _;
 use sha2::{Digest as _, Sha256};
-use std::path::{Path, PathBuf};
 
 use super::image::Image;
 use super::label;
@@ -273,62 +275,25 @@ pub(crate) async fn last_lines(engine: &Docker, settings: &Settings) -> String {
 pub(crate) async fn remove_all(engine: &Docker, data_dir: &Path) -> Result<Vec<String>, Failure> {
     let ours = format!("{DATA_DIR_LABEL}={}", data_dir.display());
     let mut removed = Vec::new();
-    for (name, _) in containers(engine, &ours).await? {
+    for (name, _) in labelled(engine, &ours, DATA_DIR_LABEL).await? {
         remove(engine, &name).await?;
         removed.push(name);
     }
     Ok(removed)
 }
 
-/// Whether an agent of another data directory serves a cluster of the same name on this engine, so that the
-/// cluster's name alone does not tell whose a container is.
-pub(crate) async fn shares_cluster(engine: &Docker, data_dir: &Path, cluster: &str) -> Result<bool, Failure> {
-    let own = data_dir.display().to_string();
-    for (name, owner) in containers(engine, DATA_DIR_LABEL).await? {
-        if owner == own {
-            continue;
-        }
-        let found = inspect(engine, &name).await?;
-        let environment = found.and_then(|container| container.config?.env).unwrap_or_default();
-        if environment.contains(&format!("ECS_CLUSTER={cluster}")) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
-/// Which containers of tasks to remove.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Purge<'a> {
-    /// All of the cluster.
-    Cluster(&'a str),
-    /// Those of these tasks.
-    Tasks(&'a [String]),
-}
-
-/// Stops and removes containers of tasks, all at once; answers how many.
-pub(crate) async fn purge_tasks(engine: &Docker, purge: Purge<'_>) -> Result<usize, Failure> {
-    let mut names = Vec::new();
-    match purge {
-        // The label holds the cluster as the agent was told it: a name, or an ARN that ends in it.
-        Purge::Cluster(cluster) => {
-            let all = labelled(engine, label::CLUSTER, label::CLUSTER).await?;
-            let of_cluster = |value: &str| crate::output::text::last_part(value) == cluster;
-            names.extend(all.into_iter().filter(|(_, value)| of_cluster(value)).map(|(id, _)| id));
-        }
-        Purge::Tasks(arns) => {
-            let all = labelled(engine, label::TASK_ARN, label::TASK_ARN).await?;
-            names.extend(all.into_iter().filter(|(_, arn)| arns.contains(arn)).map(|(id, _)| id));
-        }
-    }
-    let removals = names.iter().map(|name| remove_within(engine, name, PURGE_SECONDS));
+/// Stops and removes all containers of tasks that were placed on `instances` (ARNs), many at once; answers
+/// how many.
+///
+/// By instance, because its id is unique: the name of a cluster may be another ecsr's on the same engine as
+/// well.
+pub(crate) async fn purge_tasks(engine: &Docker, instances: &BTreeSet<String>) -> Result<usize, Failure> {
+    let mut found = labelled(engine, label::CONTAINER_INSTANCE, label::CONTAINER_INSTANCE).await?;
+    found.retain(|(_, instance)| instances.contains(instance));
+    let removals = found.iter().map(|(name, _)| remove_within(engine, name, PURGE_SECONDS));
     let done: Vec<_> = futures_util::stream::iter(removals).buffer_unordered(PURGE_AT_ONCE).collect().await;
     done.into_iter().collect::<Result<Vec<()>, _>>()?;
-    Ok(names.len())
-}
-
-async fn containers(engine: &Docker, filter: &str) -> Result<Vec<(String, String)>, Failure> {
-    labelled(engine, filter, DATA_DIR_LABEL).await
+    Ok(found.len())
 }
 
 /// Names and the value of label `shown` of all containers that match the label `filter`.
@@ -363,7 +328,7 @@ mod tests {
     }
 
     fn image() -> Image {
-        Image { id: "sha256:1".into(), built: false }
+        Image { id: "sha256:1".into(), built: false, superseded: None }
     }
 
     #[test]
@@ -392,6 +357,6 @@ mod tests {
         let first = label(&settings(), &image());
         assert_eq!(label(&settings(), &image()), first);
         assert_ne!(label(&Settings { cluster: "prod".into(), ..settings() }, &image()), first);
-        assert_ne!(label(&settings(), &Image { id: "sha256:2".into(), built: true }), first);
+        assert_ne!(label(&settings(), &Image { id: "sha256:2".into(), ..image() }), first);
     }
 }

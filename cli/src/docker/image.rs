@@ -41,28 +41,32 @@ pub(crate) struct Image {
     pub(crate) id: String,
     /// Whether it had to be built.
     pub(crate) built: bool,
+    /// The id of the image that had the name before.
+    pub(crate) superseded: Option<String>,
 }
 
 /// Makes sure that the image of this binary is there.
 pub(crate) async fn ensure(engine: &Docker) -> Result<Image, Failure> {
     let content = content().map_err(|error| unreadable(&error))?;
-    if let Some((id, label)) = find(engine).await?
-        && label.as_deref() == Some(content.as_str())
-    {
-        return Ok(Image { id, built: false });
+    let mut superseded = None;
+    if let Some((id, label)) = find(engine).await? {
+        if label.as_deref() == Some(content.as_str()) {
+            return Ok(Image { id, built: false, superseded: None });
+        }
+        superseded = Some(id);
     }
     build(engine, &content).await?;
     match find(engine).await? {
-        Some((id, _)) => Ok(Image { id, built: true }),
+        Some((id, _)) => Ok(Image { superseded: superseded.filter(|old| *old != id), id, built: true }),
         None => Err(Failure::new(Kind::Failed, format!("the engine built {NAME} but does not have it"))),
     }
 }
 
-/// Removes the image; fine when it is not there or another ecsr's agent still uses it.
-pub(crate) async fn remove(engine: &Docker) -> Result<(), Failure> {
+/// Removes an image by name or id; fine when it is not there or another ecsr's agent still uses it.
+pub(crate) async fn remove(engine: &Docker, image: &str) -> Result<(), Failure> {
     const IN_USE: u16 = 409;
     let options = RemoveImageOptionsBuilder::default().build();
-    match engine.remove_image(NAME, Some(options), None).await {
+    match engine.remove_image(image, Some(options), None).await {
         Ok(_) | Err(Error::DockerResponseServerError { status_code: 404 | IN_USE, .. }) => Ok(()),
         Err(error) => Err(failed("removing the agent's image", &error)),
     }

@@ -57,7 +57,8 @@ pub(crate) async fn run(globals: &Globals, args: Args) -> anyhow::Result<()> {
     if sdk.region().is_none() {
         return Err(usage("no region is configured").hint("set AWS_DEFAULT_REGION or give --region").into());
     }
-    let ended = ecsr_agent::run(config, sdk, signals::end_wanted()).await;
+    // On the heap: as a part of this future it would be moved about with every verb's.
+    let ended = Box::pin(ecsr_agent::run(config, sdk, signals::end_wanted())).await;
     Ok(ended.map_err(|error| Failure::new(Kind::Failed, in_full(&error)))?)
 }
 

@@ -1,13 +1,14 @@
 //! `ecsr down`: ends the agent and the scheduler that `ecsr up` started. Tasks keep running, and the next
 //! `up` finds them; `--purge` is the way to have none of it any more.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use bollard::Docker;
 use serde_json::json;
 
 use crate::context::Context;
-use crate::docker::agent::{self, Purge};
+use crate::docker::agent;
 use crate::docker::{self, image};
 use crate::ecs::Operation;
 use crate::error::{Failure, Kind};
@@ -15,6 +16,7 @@ use crate::globals::Globals;
 use crate::lock;
 use crate::output::{Format, note, print};
 use crate::session::Session;
+use crate::verb::up::remembered;
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:
@@ -35,8 +37,8 @@ pub(crate) async fn run(globals: &Globals, args: Args) -> anyhow::Result<()> {
     let context = Context::load(&data_dir)?;
     let running = lock::find(&data_dir)?;
     let engine = engine(args.purge).await?;
-    // While the scheduler can still say which tasks are its own.
-    let tasks = if args.purge { known_tasks(context.as_ref()).await } else { None };
+    // While the scheduler can still say whose containers are its own.
+    let instances = instances(&data_dir, context.as_ref()).await?;
 
     let mut did = Vec::new();
     if let Some(engine) = &engine {
@@ -53,7 +55,7 @@ pub(crate) async fn run(globals: &Globals, args: Args) -> anyhow::Result<()> {
     }
     Context::remove(&data_dir).map_err(|error| no_access(&data_dir, &error))?;
     if args.purge {
-        did.extend(purge(engine.as_ref(), &data_dir, context.as_ref(), tasks.as_deref()).await?);
+        did.extend(purge(engine.as_ref(), &data_dir, &instances).await?);
     } else if !did.is_empty() {
         did.push("tasks keep running; `ecsr up` goes on with them".to_owned());
     }
@@ -73,41 +75,41 @@ async fn engine(purge: bool) -> Result<Option<Docker>, Failure> {
     }
 }
 
-/// The ARNs of the tasks that the scheduler knows, in any cluster; `None` when it cannot be asked.
-async fn known_tasks(context: Option<&Context>) -> Option<Vec<String>> {
-    let session = Session::local(context?, Format::Table).await.ok()?;
-    let clusters = session.list(Operation::ListClusters, json!({}), "clusterArns").await.ok()?;
-    let mut tasks = Vec::new();
-    for cluster in clusters {
-        for status in ["RUNNING", "STOPPED"] {
-            let request = json!({"cluster": cluster, "desiredStatus": status});
-            let arns = session.list(Operation::ListTasks, request, "taskArns").await.ok()?;
-            tasks.extend(arns.iter().filter_map(|arn| arn.as_str().map(str::to_owned)));
-        }
+/// The container instances of this ecsr: those remembered, and those that its scheduler knows if it answers.
+/// They are remembered for the next time, when it may not.
+async fn instances(data_dir: &Path, context: Option<&Context>) -> Result<BTreeSet<String>, Failure> {
+    let unusable = |error: std::io::Error| {
+        Failure::new(Kind::Failed, format!("cannot use {}: {error}", data_dir.display()))
+    };
+    if let Some(context) = context
+        && let Ok(known) = known_instances(context).await
+    {
+        remembered::add(data_dir, known).map_err(unusable)?;
     }
-    Some(tasks)
+    remembered::load(data_dir).map_err(unusable)
+}
+
+async fn known_instances(context: &Context) -> Result<Vec<String>, Failure> {
+    let session = Session::local(context, Format::Table).await?;
+    let mut known = Vec::new();
+    for cluster in session.list(Operation::ListClusters, json!({}), "clusterArns").await? {
+        let request = json!({ "cluster": cluster });
+        let arns = session.list(Operation::ListContainerInstances, request, "containerInstanceArns").await?;
+        known.extend(arns.iter().filter_map(|arn| arn.as_str().map(str::to_owned)));
+    }
+    Ok(known)
 }
 
 async fn purge(
     engine: Option<&Docker>,
     data_dir: &Path,
-    context: Option<&Context>,
-    tasks: Option<&[String]>,
+    instances: &BTreeSet<String>,
 ) -> Result<Vec<String>, Failure> {
     let mut did = Vec::new();
     if let Some(engine) = engine {
-        let mut removed = match tasks {
-            Some(tasks) => agent::purge_tasks(engine, Purge::Tasks(tasks)).await?,
-            None => 0,
-        };
-        // Also those that the scheduler has forgotten, unless they may be another ecsr's.
-        if let Some(context) = context
-            && !agent::shares_cluster(engine, data_dir, &context.cluster).await?
-        {
-            removed += agent::purge_tasks(engine, Purge::Cluster(&context.cluster)).await?;
-        }
+        let removed = agent::purge_tasks(engine, instances).await?;
         did.push(format!("removed {removed} containers of tasks"));
-        image::remove(engine).await?;
+        image::remove(engine, image::NAME).await?;
     }
     if data_dir.exists() {
         lock::remove_data(data_dir).map_err(|error| no_access(data_dir, &error))?;

@@ -132,6 +132,11 @@ fn page(instance: &Value) -> String {
         let ports = found.map_or(&[][..], |item| list(item, "stringSetValue"));
         ports.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
     };
+    // What an agent can do is a long list that only placement reads; `-o json` shows it.
+    let (capabilities, attributes): (Vec<_>, Vec<_>) = list(instance, "attributes")
+        .iter()
+        .cloned()
+        .partition(|item| text(item, "name").contains("capability."));
     Page::default()
         .line("Instance", short(instance, "containerInstanceArn"))
         .line("ARN", text(instance, "containerInstanceArn"))
@@ -155,7 +160,8 @@ fn page(instance: &Value) -> String {
         .line("UDP ports in use", ports("PORTS_UDP"))
         .line("Registered", iso(instance, "registeredAt"))
         .line("Tags", tags(instance))
-        .section("Attributes", &pairs(list(instance, "attributes"), "name", "value").replace(", ", "\n"))
+        .line("Capabilities", capabilities.len().to_string())
+        .section("Attributes", &pairs(&attributes, "name", "value").replace(", ", "\n"))
         .render()
 }
 

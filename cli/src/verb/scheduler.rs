@@ -6,8 +6,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::pin::pin;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
+use crate::aws::{self, Target};
 use crate::error::{Failure, Kind, in_full};
 use crate::globals::Globals;
 use crate::lock::Lock;
@@ -17,6 +19,9 @@ use crate::signals;
 
 /// The region of a scheduler that is not told another: the one that AWS tools assume in their examples.
 pub(crate) const DEFAULT_REGION: &str = "us-east-1";
+
+/// The account of a scheduler that is not told another: the one that AWS's documentation uses for examples.
+pub(crate) const DEFAULT_ACCOUNT: &str = "123456789012";
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:
@@ -43,19 +48,17 @@ pub(crate) struct Args {
 /// What a scheduler is called, in ARNs and towards agents.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Identity {
-    /// The account id in ARNs
-    #[arg(
-        long,
-        env = "ECSR_ACCOUNT",
-        value_name = "12 DIGITS",
-        default_value = "123456789012",
-        value_parser = account
-    )]
-    pub(crate) account: String,
+    /// The account id in ARNs; default: 123456789012
+    #[arg(long, env = "ECSR_ACCOUNT", value_name = "12 DIGITS", value_parser = account)]
+    pub(crate) account: Option<String>,
 
     /// The base URL that agents are told to connect to; default: the one that they came by
     #[arg(long, env = "ECSR_ADVERTISE", value_name = "URL", value_parser = base_url)]
     pub(crate) advertise: Option<String>,
+
+    /// Assume the roles of tasks, with the AWS credentials of the environment, and hand them to the tasks' agents
+    #[arg(long, env = "ECSR_ASSUME_ROLES")]
+    pub(crate) assume_roles: bool,
 }
 
 fn account(text: &str) -> Result<String, String> {
@@ -72,14 +75,20 @@ fn base_url(text: &str) -> Result<String, String> {
 }
 
 /// Everything a scheduler is started with.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct Settings {
+    /// Where the file of these settings lies, so it is not in it.
+    #[serde(skip)]
     pub(crate) data_dir: PathBuf,
     pub(crate) listen: SocketAddr,
     pub(crate) account: String,
     pub(crate) region: String,
     pub(crate) cluster: String,
     pub(crate) advertise: Option<String>,
+    /// Whether the roles of tasks are assumed with the AWS credentials of the environment.
+    #[serde(default)]
+    pub(crate) assume_roles: bool,
 }
 
 impl Settings {
@@ -88,10 +97,11 @@ impl Settings {
         Ok(Self {
             data_dir: globals.data_dir()?,
             listen,
-            account: identity.account.clone(),
+            account: identity.account.clone().unwrap_or_else(|| DEFAULT_ACCOUNT.to_owned()),
             region: globals.region.clone().unwrap_or_else(|| DEFAULT_REGION.to_owned()),
             cluster: globals.cluster.clone().unwrap_or_else(|| DEFAULT_CLUSTER.to_owned()),
             advertise: identity.advertise.clone(),
+            assume_roles: identity.assume_roles,
         })
     }
 
@@ -110,11 +120,17 @@ impl Settings {
         if let Some(url) = &self.advertise {
             flags.extend(["--advertise".to_owned(), url.clone()]);
         }
+        if self.assume_roles {
+            flags.push("--assume-roles".to_owned());
+        }
         flags
     }
 
-    fn config(&self) -> ecsr_scheduler::Config {
+    async fn config(&self) -> ecsr_scheduler::Config {
+        let environment = Target::Configured { endpoint_url: None, region: None, profile: None };
+        let roles = if self.assume_roles { Some(aws::load(&environment).await) } else { None };
         ecsr_scheduler::Config {
+            roles,
             data_dir: self.data_dir.clone(),
             listen: self.listen,
             account: self.account.clone(),
@@ -156,7 +172,7 @@ pub(crate) async fn serve(
     serving: impl FnOnce(&str),
 ) -> Result<(), Failure> {
     let (ready, bound) = oneshot::channel();
-    let mut scheduler = pin!(ecsr_scheduler::run(settings.config(), shutdown, ready));
+    let mut scheduler = pin!(ecsr_scheduler::run(settings.config().await, shutdown, ready));
     let address = tokio::select! {
         ended = &mut scheduler => return ended.map_err(|error| failed(settings, &error)),
         bound = bound => bound.ok(),
@@ -203,6 +219,7 @@ mod tests {
             region: "eu-west-1".into(),
             cluster: "prod".into(),
             advertise: Some("http://10.0.0.5:7071".into()),
+            assume_roles: true,
         };
         let words = std::iter::once("scheduler".to_owned()).chain(settings.to_flags());
         let parsed = Command::try_parse_from(words).unwrap();

@@ -3,11 +3,13 @@
 //! detached), the context file, the cluster, the agent's image, the agent's container, and the instance being
 //! ACTIVE.
 
+pub(crate) mod choices;
 mod detach;
 mod instance;
+pub(crate) mod remembered;
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::IpAddr;
 
 use bollard::Docker;
 use serde_json::json;
@@ -18,9 +20,10 @@ use crate::context::Context;
 use crate::docker::agent::{self, Done};
 use crate::docker::{self, image};
 use crate::ecs::Operation;
-use crate::error::{Failure, Kind, usage};
+use crate::error::{Failure, Kind};
 use crate::globals::Globals;
 use crate::lock::{self, Lock, Running};
+use crate::output::text::{short, text};
 use crate::output::{Format, note, print};
 use crate::session::Session;
 use crate::signals;
@@ -39,12 +42,12 @@ pub(crate) struct Args {
     /// Leave the scheduler running in the background
     #[arg(long, short = 'd')]
     detach: bool,
-    /// Port to serve on; 7070 unless one runs already
+    /// Port to serve on; default: that of the last time, else 7070
     #[arg(long, value_name = "PORT", env = "ECSR_PORT")]
     port: Option<u16>,
-    /// Address to serve on
-    #[arg(long, value_name = "ADDR", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
-    listen: IpAddr,
+    /// Address to serve on; default: that of the last time, else 127.0.0.1
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<IpAddr>,
     #[command(flatten)]
     identity: Identity,
     /// The scheduler alone: this machine runs no tasks
@@ -72,11 +75,12 @@ impl Scheduler {
 
 /// Runs the verb.
 pub(crate) async fn run(globals: &Globals, args: Args) -> anyhow::Result<()> {
-    let port = args.port.unwrap_or(agent::DEFAULT_PORT);
-    let settings = Settings::new(globals, SocketAddr::new(args.listen, port), &args.identity)?;
+    let data_dir = globals.data_dir()?;
+    let earlier = choices::load(&data_dir)?;
+    let settings = choices::choose(globals, &args, &data_dir, earlier.as_ref());
     // Asked first: without an engine nothing is left half started.
     let engine = if args.no_agent { None } else { Some(docker::connect().await?) };
-    let scheduler = start(&settings, &args).await?;
+    let scheduler = start(&settings, earlier.as_ref(), &args).await?;
     match bring_up(globals, &settings, scheduler.endpoint(), engine.as_ref()).await {
         Ok(summary) => print(&summary)?,
         Err(failure) => {
@@ -90,9 +94,9 @@ pub(crate) async fn run(globals: &Globals, args: Args) -> anyhow::Result<()> {
     }
 }
 
-async fn start(settings: &Settings, args: &Args) -> Result<Scheduler, Failure> {
+async fn start(settings: &Settings, earlier: Option<&Settings>, args: &Args) -> Result<Scheduler, Failure> {
     if let Some(running) = lock::find(&settings.data_dir)? {
-        return before(settings, args, &running);
+        return before(settings, earlier, &running);
     }
     if args.detach {
         let running = detach::start(settings).await?;
@@ -117,15 +121,14 @@ async fn start(settings: &Settings, args: &Args) -> Result<Scheduler, Failure> {
     Err(outcome.err().unwrap_or_else(|| Failure::new(Kind::Failed, "the scheduler ended at once")))
 }
 
-fn before(settings: &Settings, args: &Args, running: &Running) -> Result<Scheduler, Failure> {
-    let data_dir = settings.data_dir.display();
+fn before(settings: &Settings, earlier: Option<&Settings>, running: &Running) -> Result<Scheduler, Failure> {
     let Some(endpoint) = &running.endpoint else {
+        let data_dir = settings.data_dir.display();
         let message = format!("a scheduler (process {}) is just starting on {data_dir}", running.pid);
         return Err(Failure::new(Kind::Failed, message).hint("try again in a moment"));
     };
-    if args.port.is_some_and(|port| port_of(endpoint) != Some(port)) {
-        return Err(usage(format!("the ecsr in {data_dir} serves on {endpoint}, not on that port"))
-            .hint("`ecsr down` first, or give another --data-dir to run a second one"));
+    if let Some(earlier) = earlier {
+        choices::refuse_changes(earlier, settings)?;
     }
     note(&format!("the scheduler runs already on {endpoint} (process {})", running.pid));
     Ok(Scheduler::Before(endpoint.clone()))
@@ -145,10 +148,18 @@ async fn undo(settings: &Settings, scheduler: Scheduler) {
             ended.await.expect("the scheduler does not panic")
         }
     };
-    match outcome {
+    match outcome.and_then(|()| forget(settings)) {
         Ok(()) => note("stopped the scheduler again"),
         Err(failure) => note(&format!("the scheduler: {failure}")),
     }
+}
+
+/// Clients of this machine are not to look for a scheduler that has ended.
+fn forget(settings: &Settings) -> Result<(), Failure> {
+    Context::remove(&settings.data_dir).map_err(|error| {
+        let data_dir = settings.data_dir.display();
+        Failure::new(Kind::Failed, format!("cannot remove the context in {data_dir}: {error}"))
+    })
 }
 
 /// Everything after the scheduler serves; answers what to tell the user.
@@ -158,7 +169,7 @@ async fn bring_up(
     endpoint: &str,
     engine: Option<&Docker>,
 ) -> Result<String, Failure> {
-    let context = context(globals, settings, endpoint)?;
+    let context = context(settings, endpoint)?;
     let session = Session::local(&context, Format::Table).await?;
     session.call(Operation::CreateCluster, json!({"clusterName": context.cluster})).await?;
     let instance = match engine {
@@ -168,24 +179,19 @@ async fn bring_up(
     Ok(summary(settings, globals, &context, &instance))
 }
 
-/// Writes down how this machine's clients reach the scheduler. What an earlier `up` chose is kept unless the
-/// command line says otherwise.
-fn context(globals: &Globals, settings: &Settings, endpoint: &str) -> Result<Context, Failure> {
+/// Writes down how this machine's clients reach the scheduler, and what was chosen for the next `up`.
+fn context(settings: &Settings, endpoint: &str) -> Result<Context, Failure> {
     let data_dir = &settings.data_dir;
-    let earlier = Context::load(data_dir)?;
     let key = key::first(data_dir)?;
-    let keep = |given: &Option<String>, earlier: Option<String>, default: &str| {
-        given.clone().or(earlier).unwrap_or_else(|| default.to_owned())
-    };
-    let (region, cluster) = earlier.map(|context| (context.region, context.cluster)).unzip();
     let context = Context {
         endpoint: endpoint.to_owned(),
-        region: keep(&globals.region, region, &settings.region),
-        cluster: keep(&globals.cluster, cluster, &settings.cluster),
+        region: settings.region.clone(),
+        cluster: settings.cluster.clone(),
         access_key_id: key.id,
         secret_access_key: key.secret,
     };
-    context.save(data_dir).map_err(|error| {
+    let written = context.save(data_dir).and_then(|()| choices::save(settings));
+    written.map_err(|error| {
         Failure::new(Kind::Failed, format!("cannot write to {}: {error}", data_dir.display()))
     })?;
     Ok(context)
@@ -219,7 +225,14 @@ async fn join(
         Done::Created => note(&format!("created the agent (container {name})")),
         Done::Replaced => note(&format!("replaced the agent, whose settings changed (container {name})")),
     }
-    instance::await_active(session, engine, &wanted).await
+    if let Some(old) = &image.superseded {
+        image::remove(engine, old).await?;
+    }
+    let instance = instance::await_active(session, engine, &wanted).await?;
+    remembered::add(&settings.data_dir, [text(&instance, "containerInstanceArn")]).map_err(|error| {
+        Failure::new(Kind::Failed, format!("cannot write to {}: {error}", settings.data_dir.display()))
+    })?;
+    Ok(format!("{} ({})", short(&instance, "containerInstanceArn"), text(&instance, "status")))
 }
 
 /// This machine's name, in the letters that an attribute's value may have.
@@ -264,21 +277,21 @@ async fn stay(
     end: oneshot::Sender<()>,
 ) -> anyhow::Result<()> {
     note("Ctrl-C ends it");
-    tokio::select! {
-        () = signals::end_wanted() => {}
-        outcome = &mut ended => {
-            outcome.expect("the scheduler does not panic")?;
-            return Err(Failure::new(Kind::Failed, "the scheduler ended by itself").into());
-        }
-    }
+    let by_itself = tokio::select! {
+        () = signals::end_wanted() => None,
+        outcome = &mut ended => Some(outcome.expect("the scheduler does not panic")),
+    };
     note("ending; tasks keep running");
     if let Some(engine) = engine {
         agent::remove_all(engine, &settings.data_dir).await?;
     }
+    forget(settings)?;
+    if let Some(outcome) = by_itself {
+        outcome?;
+        return Err(Failure::new(Kind::Failed, "the scheduler ended by itself").into());
+    }
     let _ = end.send(());
-    ended.await.expect("the scheduler does not panic")?;
-    Context::remove(&settings.data_dir)?;
-    Ok(())
+    Ok(ended.await.expect("the scheduler does not panic")?)
 }
 
 #[cfg(test)]
@@ -293,26 +306,6 @@ mod tests {
         check("http://127.0.0.1:7070", Some(7070));
         check("http://[::1]:7071/", Some(7071));
         check("http://example", None);
-    }
-
-    #[test]
-    fn a_second_up_keeps_what_the_first_chose() {
-        let dir = tempfile::tempdir().unwrap();
-        let settings = Settings {
-            data_dir: dir.path().to_owned(),
-            listen: "127.0.0.1:7070".parse().unwrap(),
-            account: "123456789012".into(),
-            region: "us-east-1".into(),
-            cluster: "default".into(),
-            advertise: None,
-        };
-        let first = Globals { cluster: Some("prod".into()), ..Globals::default() };
-        let made = context(&first, &settings, "http://127.0.0.1:7070").unwrap();
-        assert_eq!((made.cluster.as_str(), made.region.as_str()), ("prod", "us-east-1"));
-        let again = context(&Globals::default(), &settings, "http://127.0.0.1:7070").unwrap();
-        assert_eq!(again, made);
-        let other = Globals { cluster: Some("test".into()), ..Globals::default() };
-        assert_eq!(context(&other, &settings, "http://127.0.0.1:7070").unwrap().cluster, "test");
     }
 
     #[test]

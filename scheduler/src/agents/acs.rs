@@ -20,6 +20,7 @@ use ecsr_core::state::{Desired, InstanceStatus, Task};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
+use super::grants::{Grants, News, RoleType};
 use super::outbox::Outbox;
 use super::payload;
 use super::sessions::Session;
@@ -53,6 +54,7 @@ pub(super) async fn serve(
         version_info,
         published,
         outbox: Outbox::default(),
+        grants: Grants::new(app.roles.clone()),
         manifest: Manifest::Due,
         announcement: Announcement::Due,
         heard_at: Instant::now(),
@@ -75,6 +77,7 @@ struct Channel<'a> {
     version_info: ecs::VersionInfo,
     published: watch::Receiver<Arc<State>>,
     outbox: Outbox,
+    grants: Grants,
     manifest: Manifest,
     announcement: Announcement,
     heard_at: Instant,
@@ -120,6 +123,7 @@ impl Channel<'_> {
                     self.announcement = said;
                     Ok(())
                 }
+                news = self.grants.next(|| self.app.clock.now()) => self.tell(news).await,
                 _ = heartbeat.tick() => self.beat().await,
                 () = self.session.superseded() => Err(End::Superseded),
                 () = self.app.stopped() => Err(End::Stopping),
@@ -141,7 +145,9 @@ impl Channel<'_> {
         };
         self.announce(instance.connected).await?;
         self.outbox.prune(&state, &key);
-        let due = self.outbox.due(&state, &key);
+        self.grants.follow(&state, &key, self.app.clock.now());
+        let mut due = self.outbox.due(&state, &key);
+        due.retain(|task| task.desired == Desired::Stopped || self.grants.are_ready(&state, task));
         self.send_payloads(&state, &due).await?;
         if matches!(self.manifest, Manifest::Due) {
             self.send_manifest(&state).await?;
@@ -165,7 +171,7 @@ impl Channel<'_> {
     }
 
     async fn send_payloads(&mut self, state: &State, due: &[Arc<Task>]) -> Result<(), End> {
-        let tasks: Vec<acs::Task> = due.iter().map(|task| payload::task(state, task)).collect();
+        let tasks: Vec<acs::Task> = due.iter().map(|task| self.with_credentials(state, task)).collect();
         let mut rest = (due, tasks);
         while !rest.0.is_empty() {
             let count = fitting(&rest.1);
@@ -193,6 +199,59 @@ impl Channel<'_> {
         };
         self.send(acs::Message::PayloadMessage(message)).await?;
         Ok(message_id)
+    }
+
+    fn with_credentials(&self, state: &State, task: &Task) -> acs::Task {
+        let credentials = |role_type| self.grants.of(&task.key, role_type).cloned();
+        acs::Task {
+            role_credentials: credentials(RoleType::Application),
+            execution_role_credentials: credentials(RoleType::Execution),
+            ..payload::task(state, task)
+        }
+    }
+
+    /// Passes credentials on: in the payload of a task that is yet to be sent, else in a message of their own.
+    async fn tell(&mut self, news: News) -> Result<(), End> {
+        match news {
+            News::Granted { task, role_type, credentials } => {
+                let state = self.app.driver.state();
+                match state.tasks.get(&task) {
+                    Some(found) if self.outbox.has_told_to_start(found) => {
+                        self.send_credentials(&state, &task, role_type, &credentials).await
+                    }
+                    Some(_) | None => {
+                        self.published.mark_changed();
+                        Ok(())
+                    }
+                }
+            }
+            News::Refused { task, role_arn, why } => {
+                tracing::warn!(task = %task.id, role_arn, why, "a role could not be assumed");
+                let command = Command::TaskRefused { task, reason: role_refused(&role_arn) };
+                self.app.driver.submit(command).await.map(|_| ()).map_err(|_| End::Stopping)
+            }
+            News::Delayed { task, why } => {
+                tracing::warn!(task = %task.id, why, "STS could not be asked for a role; it will be again");
+                Ok(())
+            }
+        }
+    }
+
+    async fn send_credentials(
+        &mut self,
+        state: &State,
+        task: &TaskKey,
+        role_type: RoleType,
+        credentials: &acs::IAMRoleCredentials,
+    ) -> Result<(), End> {
+        let message = acs::IAMRoleCredentialsMessage {
+            message_id: Some(self.app.entropy.uuid()),
+            task_arn: Some(state.home.task_arn(&task.cluster, &task.id.to_string())),
+            task_cluster_arn: Some(state.home.cluster_arn(&task.cluster)),
+            role_type: Some(role_type.as_str().to_owned()),
+            role_credentials: Some(credentials.clone()),
+        };
+        self.send(acs::Message::IAMRoleCredentialsMessage(message)).await
     }
 
     async fn send_manifest(&mut self, state: &State) -> Result<(), End> {
@@ -257,7 +316,7 @@ impl Channel<'_> {
                 Ok(())
             }
             acs::Message::TaskStopVerificationMessage(asked) => self.verify_stops(asked).await,
-            // Hearing it is all that a heartbeat is for, and credentials are not sent yet.
+            // Hearing them is all that they are for: credentials that were lost are sent anew before they end.
             acs::Message::HeartbeatAckRequest(_) | acs::Message::IAMRoleCredentialsAckRequest(_) => Ok(()),
             other => {
                 tracing::debug!(kind = other.kind(), "an agent sent a message that schedulers do not take");
@@ -310,6 +369,15 @@ impl Announcement {
             Self::Due | Self::Failed | Self::Known => std::future::pending().await,
         }
     }
+}
+
+/// Why a task did not start, in ECS's words.
+fn role_refused(role_arn: &str) -> String {
+    format!(
+        "ECS was unable to assume the role '{role_arn}' that was provided for this task. Please verify that the role \
+         being passed has the proper trust relationship and permissions and that your IAM user has permissions to \
+         pass this role."
+    )
 }
 
 /// How many of the tasks go into the next payload: at least one.

@@ -134,7 +134,7 @@ async fn upgrade(parts: &mut Parts, frame_bytes_max: usize) -> Result<WebSocketU
         .max_message_size(frame_bytes_max))
 }
 
-/// Amazon's agent writes a label before Docker's version, which ECS shows without it.
+/// Versions as the agent says them, the label that Amazon's puts before Docker's included: so ECS shows them.
 fn version_info(connect: acs::Connect) -> ecs::VersionInfo {
     let given = |text: String| (!text.is_empty()).then_some(text);
     ecs::VersionInfo {

@@ -4,6 +4,7 @@
 //! session that starts late, or anew after a crash on either side, sends what is missing and nothing twice.
 
 mod acs;
+mod grants;
 mod handshake;
 mod outbox;
 mod payload;
@@ -23,5 +24,7 @@ pub(crate) const ACS_ROUTE: &str = "/acs/ws";
 /// Where the TCS channel is opened.
 pub(crate) const TCS_ROUTE: &str = "/tcs/ws";
 
+#[cfg(test)]
+mod role_tests;
 #[cfg(test)]
 mod tests;

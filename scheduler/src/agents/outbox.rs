@@ -43,6 +43,11 @@ impl Outbox {
         due.into_iter().map(|(_, task)| task.clone()).collect()
     }
 
+    /// Whether the agent has heard of a task, in this session or an earlier one.
+    pub(super) fn has_told_to_start(&self, task: &Task) -> bool {
+        task.acknowledged || self.said.contains(&(task.key.id, Word::Start))
+    }
+
     /// Notes that a message told of these tasks.
     pub(super) fn sent(&mut self, message_id: String, tasks: &[Arc<Task>]) {
         let told: Vec<_> = tasks.iter().filter_map(|task| Some((task.key.clone(), word(task)?))).collect();

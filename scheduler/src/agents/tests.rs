@@ -13,19 +13,22 @@ use crate::testing::{Running, registration};
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// A scheduler with one registered instance and a task definition.
-struct Joined {
-    running: Running,
+pub(super) struct Joined {
+    pub running: Running,
     instance: String,
 }
 
 /// An agent's ACS channel.
-struct Agent {
+pub(super) struct Agent {
     socket: Socket,
 }
 
 impl Joined {
     async fn start() -> Self {
-        let running = Running::start().await;
+        Self::start_on(Running::start().await).await
+    }
+
+    pub(super) async fn start_on(running: Running) -> Self {
         let registered =
             running.ask("RegisterContainerInstance", serde_json::to_value(registration()).unwrap()).await;
         let instance = registered["containerInstance"]["containerInstanceArn"].as_str().unwrap().to_owned();
@@ -60,7 +63,7 @@ impl Joined {
         Ok(tokio_tungstenite::connect_async(request).await?.0)
     }
 
-    async fn agent(&self) -> Agent {
+    pub(super) async fn agent(&self) -> Agent {
         Agent { socket: self.connect(&self.acs_path()).await.expect("the agent may connect") }
     }
 
@@ -78,7 +81,7 @@ impl Joined {
 
 impl Agent {
     /// The next message that is no heartbeat.
-    async fn hear(&mut self) -> acs::Message {
+    pub(super) async fn hear(&mut self) -> acs::Message {
         loop {
             match self.socket.next().await.expect("the channel is open").unwrap() {
                 Message::Text(text) => match acs::Message::decode(&text).unwrap() {
@@ -90,14 +93,14 @@ impl Agent {
         }
     }
 
-    async fn payload(&mut self) -> acs::PayloadMessage {
+    pub(super) async fn payload(&mut self) -> acs::PayloadMessage {
         match self.hear().await {
             acs::Message::PayloadMessage(payload) => payload,
             other => panic!("{other:?}"),
         }
     }
 
-    async fn manifest(&mut self) -> acs::TaskManifestMessage {
+    pub(super) async fn manifest(&mut self) -> acs::TaskManifestMessage {
         match self.hear().await {
             acs::Message::TaskManifestMessage(manifest) => manifest,
             other => panic!("{other:?}"),
@@ -108,12 +111,12 @@ impl Agent {
         self.socket.send(Message::text(message.encode())).await.unwrap();
     }
 
-    async fn acknowledge(&mut self, message_id: Option<String>) {
+    pub(super) async fn acknowledge(&mut self, message_id: Option<String>) {
         self.say(acs::Message::AckRequest(acs::AckRequest { message_id, ..Default::default() })).await;
     }
 
     /// Resolves when the scheduler has handled everything said so far: it answers a frame that it cannot read.
-    async fn settle(&mut self) {
+    pub(super) async fn settle(&mut self) {
         self.socket.send(Message::text("?")).await.unwrap();
         match self.hear().await {
             acs::Message::BadRequestException(_) => {}

@@ -16,7 +16,7 @@ use ecsr_api::ApiError;
 use ecsr_api::ecs::{self, ErrorCode, Operation};
 use ecsr_core::{read, view};
 
-use super::{body, operations};
+use super::body;
 use crate::agents::{ACS_PATH, TCS_PATH};
 use crate::app::App;
 use crate::driver::Failure;
@@ -56,7 +56,7 @@ async fn answer(app: &App, parts: &Parts, body: Body) -> Result<Vec<u8>, ApiErro
 }
 
 async fn execute(app: &App, operation: Operation, body: &[u8]) -> Result<Vec<u8>, ApiError> {
-    let command = operations::command(operation, body).ok_or_else(|| not_served(operation))??;
+    let command = ecsr_core::command::parse(operation, body).ok_or_else(|| not_served(operation))??;
     match app.driver.execute(command).await {
         Ok(done) => Ok(view::respond(&done.state, operation, &done.reply)),
         Err(Failure::Refused(refusal)) => Err(refusal.into()),

@@ -2,7 +2,6 @@
 
 mod api;
 mod body;
-mod operations;
 mod server;
 
 use std::sync::Arc;

@@ -6,8 +6,11 @@
 //! After an I/O error redb refuses all further work on the open file, so a failed write closes it and the next one
 //! opens it again: a disk that was full for a while costs refused calls, not a restart.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use redb::backends::FileBackend;
 use redb::{
     Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition, TableError,
     WriteTransaction,
@@ -197,8 +200,13 @@ fn transact(
     Ok(current)
 }
 
+/// For the owner alone: task definitions carry environment variables, which users put secrets in.
 fn open_database(path: &Path) -> Result<Database, Error> {
-    let opened = Database::builder().set_cache_size(CACHE_BYTES).create(path);
+    let mut options = OpenOptions::new();
+    let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+    let backend = file.map_err(DatabaseError::from).and_then(FileBackend::new);
+    let opened = backend
+        .and_then(|backend| Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(backend));
     opened.map_err(|error| explain_open(path, error))
 }
 
@@ -275,6 +283,15 @@ mod tests {
         );
         journal.append(second, 0, &records(&["b"])).unwrap();
         assert_eq!(journal.load().unwrap().records, records(&["b"]));
+    }
+
+    #[test]
+    fn only_the_owner_can_read_the_journal() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        drop(EmbeddedJournal::open(dir.path()).unwrap());
+        let mode = std::fs::metadata(EmbeddedJournal::path_in(dir.path())).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
     }
 
     #[test]

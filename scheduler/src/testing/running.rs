@@ -1,7 +1,7 @@
 //! A whole scheduler in this process, called over its socket by a client that signs as AWS's own do.
 
 use std::net::SocketAddr;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
@@ -15,6 +15,10 @@ use crate::keys::{AccessKey, KeyFile};
 use crate::{Config, run};
 
 const TARGET: &str = "AmazonEC2ContainerServiceV20141113.";
+
+/// How often, and how many times, a test asks for something to happen: 20 seconds in all.
+const ASKED_EVERY: Duration = Duration::from_millis(10);
+const ASKED_MAX: usize = 2000;
 
 /// A scheduler in this process, stopped when dropped.
 pub(crate) struct Running {
@@ -34,6 +38,11 @@ pub(crate) struct Answer {
 
 impl Running {
     pub(crate) async fn start() -> Self {
+        Self::start_with(None).await
+    }
+
+    /// A scheduler that may assume roles.
+    pub(crate) async fn start_with(roles: Option<aws_config::SdkConfig>) -> Self {
         let data_dir = tempfile::tempdir().unwrap();
         let (ready, address) = oneshot::channel();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -44,6 +53,7 @@ impl Running {
             region: "us-east-1".into(),
             clusters: vec!["default".into()],
             advertise: None,
+            roles,
         };
         tokio::spawn(async move { run(config, async { stopped.await.unwrap_or(()) }, ready).await.unwrap() });
         let address = address.await.expect("the scheduler starts");
@@ -104,6 +114,18 @@ impl Running {
         let answer = self.call(operation, &body.to_string()).await;
         assert_eq!(answer.status, 200, "{operation}: {answer:?}");
         answer.body
+    }
+
+    /// Asks until the answer is as wanted: what a client of the API, which tells nobody anything, has to do.
+    pub(crate) async fn until(&self, operation: &str, body: Value, wanted: impl Fn(&Value) -> bool) -> Value {
+        for _ in 0..ASKED_MAX {
+            let answer = self.ask(operation, body.clone()).await;
+            if wanted(&answer) {
+                return answer;
+            }
+            tokio::time::sleep(ASKED_EVERY).await;
+        }
+        panic!("{operation} never answered as wanted")
     }
 
     pub(crate) async fn call(&self, operation: &str, body: &str) -> Answer {

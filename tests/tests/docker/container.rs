@@ -28,7 +28,11 @@ fn process_cases() -> Vec<Case> {
         case(
             "entry-point",
             json!({"entryPoint": ["sleep"], "command": ["3601"]}),
-            &[("/Config/Entrypoint", json!(["sleep"])), ("/Path", json!("sleep")), ("/Args", json!(["3601"]))],
+            &[
+                ("/Config/Entrypoint", json!(["sleep"])),
+                ("/Path", json!("sleep")),
+                ("/Args", json!(["3601"])),
+            ],
         ),
         case(
             "user-and-directory",
@@ -114,11 +118,10 @@ fn surrounding_cases() -> Vec<Case> {
             &[("/HostConfig/LogConfig", json!({"Type": "json-file", "Config": {"max-size": "1m"}}))],
         ),
         case(
-            "no-log",
-            json!({"logConfiguration": {"logDriver": "none"}}),
-            &[("/HostConfig/LogConfig/Type", json!("none"))],
+            "read-only",
+            json!({"readonlyRootFilesystem": true}),
+            &[("/HostConfig/ReadonlyRootfs", json!(true))],
         ),
-        case("read-only", json!({"readonlyRootFilesystem": true}), &[("/HostConfig/ReadonlyRootfs", json!(true))]),
         case(
             "health",
             json!({"healthCheck": {
@@ -140,10 +143,12 @@ fn surrounding_cases() -> Vec<Case> {
 #[tokio::test]
 async fn members_of_a_container_definition_reach_the_engine() {
     let world = World::start().await;
-    let cases: Vec<Case> = [process_cases(), limit_cases(), surrounding_cases()].into_iter().flatten().collect();
+    let cases: Vec<Case> =
+        [process_cases(), limit_cases(), surrounding_cases()].into_iter().flatten().collect();
     let mut tasks = Vec::new();
     for case in &cases {
-        let members = laid_over(json!({"command": ["sleep", "3600"], "stopTimeout": 1}), case.members.clone());
+        let members =
+            laid_over(json!({"command": ["sleep", "3600"], "stopTimeout": 1}), case.members.clone());
         tasks.push(world.run(task(case.name, &[container(case.name, members)])).await);
     }
     for (case, task) in cases.iter().zip(&tasks) {
@@ -200,7 +205,8 @@ async fn overrides_of_a_run_change_that_run_alone() {
 #[tokio::test]
 async fn task_level_limits_bound_every_container() {
     let world = World::start().await;
-    let mut definition = task("bounded", &[idle("one", json!({"memory": null})), idle("two", json!({"memory": 12}))]);
+    let mut definition =
+        task("bounded", &[idle("one", json!({"memory": null})), idle("two", json!({"memory": 12}))]);
     definition["cpu"] = json!("256");
     definition["memory"] = json!("64");
     let arn = world.run(definition).await;

@@ -267,8 +267,12 @@ async fn an_acknowledged_write_survives() {
     world.await_instance().await;
     let definition = world.register(task("stopped", &[web()])).await;
     let answer = world.api.call("RunTask", json!({"taskDefinition": definition, "count": 3})).await;
-    let tasks: Vec<&str> =
-        answer["tasks"].as_array().into_iter().flatten().filter_map(|task| task["taskArn"].as_str()).collect();
+    let tasks: Vec<&str> = answer["tasks"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|task| task["taskArn"].as_str())
+        .collect();
     world.await_task(tasks[0], "RUNNING").await;
     for task in &tasks {
         world.stop(task).await;

@@ -94,7 +94,10 @@ async fn a_condition_that_cannot_be_met_ends_the_task_with_a_reason() {
         (
             "never-started",
             "START",
-            laid_over(idle("first", json!({"essential": false})), json!({"image": "ecsr-test/absent:latest"})),
+            laid_over(
+                idle("first", json!({"essential": false})),
+                json!({"image": "ecsr-test/absent:latest"}),
+            ),
         ),
     ] {
         let definition = task(family, &[idle("second", after("first", condition)), first]);
@@ -103,12 +106,18 @@ async fn a_condition_that_cannot_be_met_ends_the_task_with_a_reason() {
         let second = part(&stopped, "second");
         assert_eq!(second["lastStatus"], "STOPPED", "{family}: {stopped:#}");
         let said = |of: &Value, member: &str| of[member].as_str().unwrap_or_default().to_owned();
-        let reasons = said(second, "reason") + &said(part(&stopped, "first"), "reason") + &said(&stopped, "stoppedReason");
+        let reasons = said(second, "reason")
+            + &said(part(&stopped, "first"), "reason")
+            + &said(&stopped, "stoppedReason");
         assert!(reasons.contains("first") || reasons.contains("Cannot"), "{family}: {stopped:#}");
         assert!(!has_started(&world, &arn, "second").await, "{family}");
         wait::until("nothing of the task to run", async || {
-            let running: Vec<_> =
-                world.containers().await.into_iter().filter(|one| one.task == arn && one.state == "running").collect();
+            let running: Vec<_> = world
+                .containers()
+                .await
+                .into_iter()
+                .filter(|one| one.task == arn && one.state == "running")
+                .collect();
             if running.is_empty() { Ok(()) } else { Err(running) }
         })
         .await;

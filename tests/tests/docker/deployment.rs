@@ -5,13 +5,17 @@ use std::future::Future;
 use std::ops::RangeInclusive;
 use std::pin::pin;
 
-use ecsr_tests::spec::{laid_over, shell, task, web};
+use ecsr_tests::spec::{container, laid_over, task, web};
 use ecsr_tests::{World, wait};
 use serde_json::{Value, json};
 
 /// How many containers of all revisions of the family run, over and over until `done`; answers the least and the
 /// most that were seen.
-async fn watched<T>(world: &World, family: &str, done: impl Future<Output = T>) -> (T, RangeInclusive<usize>) {
+async fn watched<T>(
+    world: &World,
+    family: &str,
+    done: impl Future<Output = T>,
+) -> (T, RangeInclusive<usize>) {
     let mut done = pin!(done);
     let (mut least, mut most) = (usize::MAX, 0);
     loop {
@@ -30,14 +34,17 @@ fn revision(family: &str, version: &str) -> Value {
     task(family, &[laid_over(web(), json!({"environment": [{"name": "VERSION", "value": version}]}))])
 }
 
+/// A container that never starts.
+fn broken_web() -> Value {
+    container("web", json!({"command": ["/no/such/program"]}))
+}
+
 #[tokio::test]
 async fn an_update_keeps_between_minimum_and_maximum() {
     let world = World::start().await;
-    for (family, count, minimum, maximum, allowed) in [
-        ("surge", 4, 100, 200, 4..=8),
-        ("one-by-one", 4, 100, 125, 4..=5),
-        ("in-place", 4, 50, 100, 2..=4),
-    ] {
+    for (family, count, minimum, maximum, allowed) in
+        [("surge", 4, 100, 200, 4..=8), ("one-by-one", 4, 100, 125, 4..=5), ("in-place", 4, 50, 100, 2..=4)]
+    {
         let first = world.register(revision(family, "1")).await;
         let limits = json!({"minimumHealthyPercent": minimum, "maximumPercent": maximum});
         world.create_service(family, &first, count, json!({"deploymentConfiguration": limits})).await;
@@ -77,7 +84,7 @@ async fn a_broken_revision_leaves_the_good_one_serving() {
     let good = world.register(revision("careful", "1")).await;
     world.create_service("careful", &good, 2, json!({})).await;
     world.await_stable("careful").await;
-    let broken = world.register(task("careful", &[shell("web", "exit 1", json!({}))])).await;
+    let broken = world.register(task("careful", &[broken_web()])).await;
     let update = async {
         world.api.call("UpdateService", json!({"service": "careful", "taskDefinition": broken})).await;
         wait::until("tasks of the broken revision to fail", async || {
@@ -97,14 +104,16 @@ async fn a_broken_revision_leaves_the_good_one_serving() {
 async fn the_circuit_breaker_rolls_a_broken_revision_back() {
     let world = World::start().await;
     let good = world.register(revision("fused", "1")).await;
-    let breaker = json!({"deploymentConfiguration": {"deploymentCircuitBreaker": {"enable": true, "rollback": true}}});
+    let breaker =
+        json!({"deploymentConfiguration": {"deploymentCircuitBreaker": {"enable": true, "rollback": true}}});
     world.create_service("fused", &good, 1, breaker).await;
     world.await_stable("fused").await;
-    let broken = world.register(task("fused", &[shell("web", "exit 1", json!({}))])).await;
+    let broken = world.register(task("fused", &[broken_web()])).await;
     world.api.call("UpdateService", json!({"service": "fused", "taskDefinition": broken})).await;
     let settled = wait::until("the service to be back on the good revision", async || {
         let seen = world.api.service("fused").await;
-        let back = seen["taskDefinition"] == json!(good) && seen["deployments"].as_array().map_or(0, Vec::len) == 1;
+        let back =
+            seen["taskDefinition"] == json!(good) && seen["deployments"].as_array().map_or(0, Vec::len) == 1;
         if back { Ok(seen) } else { Err(seen) }
     })
     .await;

@@ -33,13 +33,6 @@ fn cases() -> Vec<Case> {
             reason: "",
         },
         Case {
-            family: "killed-itself",
-            container: shell("main", "kill -9 $$; exit 0", json!({})),
-            stop_code: exited,
-            exit_code: json!(0),
-            reason: "",
-        },
-        Case {
             family: "out-of-memory",
             container: container("main", json!({"command": ["tail", "/dev/zero"], "memory": 8})),
             stop_code: exited,
@@ -73,7 +66,6 @@ fn cases() -> Vec<Case> {
 #[tokio::test]
 async fn every_ending_has_its_code_and_reason() {
     let world = World::start().await;
-    // The kernel protects a container's first process from signals of its own; it ends with the script.
     for case in cases() {
         let arn = world.run(task(case.family, &[case.container])).await;
         let stopped = world.await_task(&arn, "STOPPED").await;
@@ -91,7 +83,10 @@ async fn every_ending_has_its_code_and_reason() {
         if case.stop_code == "EssentialContainerExited" || !container["exitCode"].is_null() {
             assert_eq!(container["exitCode"], case.exit_code, "{family}: {stopped:#}");
         }
-        assert_eq!((&stopped["desiredStatus"], &container["lastStatus"]), (&json!("STOPPED"), &json!("STOPPED")));
+        assert_eq!(
+            (&stopped["desiredStatus"], &container["lastStatus"]),
+            (&json!("STOPPED"), &json!("STOPPED"))
+        );
         for moment in ["createdAt", "stoppedAt", "executionStoppedAt"] {
             let given = stopped[moment].is_number();
             assert!(given || moment == "executionStoppedAt", "{family}: {moment} in {stopped:#}");
@@ -145,7 +140,8 @@ async fn only_an_essential_container_takes_its_task_with_it() {
     world.await_task(&arn, "RUNNING").await;
     world.stop(&arn).await;
 
-    let arn = world.run(task("main-first", &[shell("main", "sleep 1", json!({})), idle("side", json!({}))])).await;
+    let arn =
+        world.run(task("main-first", &[shell("main", "sleep 1", json!({})), idle("side", json!({}))])).await;
     let stopped = world.await_task(&arn, "STOPPED").await;
     assert_eq!(stopped["stopCode"], "EssentialContainerExited");
     assert_eq!(world.inspect(&arn, "side").await["State"]["Running"], false);
@@ -154,7 +150,8 @@ async fn only_an_essential_container_takes_its_task_with_it() {
 #[tokio::test]
 async fn a_restart_policy_restarts_in_place() {
     let world = World::start().await;
-    let script = "n=$(cat /tmp/n || echo 0); echo $((n + 1)) >/tmp/n; [ $n -lt 1 ] && exit 9; exec sleep 3600";
+    let script =
+        "n=$(cat /tmp/n || echo 0); echo $((n + 1)) >/tmp/n; [ $n -lt 1 ] && exit 9; exec sleep 3600";
     let policy = json!({"restartPolicy": {"enabled": true, "restartAttemptPeriod": 60}});
     let policy_ignoring = json!({"restartPolicy": {
         "enabled": true, "ignoredExitCodes": [4], "restartAttemptPeriod": 60,

@@ -46,7 +46,8 @@ async fn without_a_check_health_is_unknown() {
 #[tokio::test]
 async fn only_essential_containers_make_a_task_sick() {
     let world = World::start().await;
-    let well = shell("well", "touch /tmp/well; exec sleep 3600", laid_over(check(), json!({"stopTimeout": 1})));
+    let well =
+        shell("well", "touch /tmp/well; exec sleep 3600", laid_over(check(), json!({"stopTimeout": 1})));
     let sick = idle("sick", laid_over(check(), json!({"essential": false})));
     let arn = world.run(task("mixed", &[well, sick])).await;
     let seen = wait::until("the sick container to be found", async || {

@@ -13,9 +13,14 @@ fn unsupported() -> Vec<(Value, &'static str)> {
     let secret = "arn:aws:secretsmanager:us-east-1:123456789012:secret:s";
     vec![
         (inside(json!({"secrets": [{"name": "S", "valueFrom": secret}]})), "secrets"),
-        (inside(json!({"environmentFiles": [{"type": "s3", "value": "arn:aws:s3:::bucket/file.env"}]})), "env"),
         (
-            with(json!({"volumes": [{"name": "v", "efsVolumeConfiguration": {"fileSystemId": "fs-01234567"}}]})),
+            inside(json!({"environmentFiles": [{"type": "s3", "value": "arn:aws:s3:::bucket/file.env"}]})),
+            "env",
+        ),
+        (
+            with(
+                json!({"volumes": [{"name": "v", "efsVolumeConfiguration": {"fileSystemId": "fs-01234567"}}]}),
+            ),
             "efs",
         ),
         (inside(json!({"firelensConfiguration": {"type": "fluentbit"}})), "firelens"),
@@ -54,7 +59,7 @@ async fn what_no_instance_has_is_a_failure_that_says_what_is_missing() {
     for (members, reason) in [
         (json!({"memory": 100_000_000}), "RESOURCE:MEMORY"),
         (json!({"cpu": 1_000_000}), "RESOURCE:CPU"),
-        (json!({"logConfiguration": {"logDriver": "splunk"}}), "ATTRIBUTE"),
+        (json!({"logConfiguration": {"logDriver": "syslog"}}), "ATTRIBUTE"),
     ] {
         world.register(task("greedy", &[idle("main", members.clone())])).await;
         let answer = world.api.call("RunTask", json!({"taskDefinition": "greedy"})).await;
@@ -72,8 +77,10 @@ async fn a_wait_that_cannot_succeed_ends_with_the_reason() {
     world.register(task("absent", &[idle("main", absent)])).await;
     world.register(task("greedy", &[idle("main", json!({"memory": 100_000_000}))])).await;
     for (family, reason) in [("absent", "CannotPullContainerError"), ("greedy", "memory")] {
-        let output = world.ecsr(&["service", "create", "--task-definition", family, "--count", "2", "--wait"]);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+        let output =
+            world.ecsr(&["service", "create", "--task-definition", family, "--count", "2", "--wait"]);
+        let said =
+            String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
         assert!(!output.status.success(), "{family}: {said}");
         assert!(said.contains(reason), "{family}: {said}");
         world.api.call("DeleteService", json!({"service": family, "force": true})).await;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use ecsr_tests::spec::{idle, shell, task, web};
+use ecsr_tests::spec::{container, idle, shell, task, web};
 use ecsr_tests::{Seen, World, wait};
 use serde_json::{Value, json};
 
@@ -115,7 +115,8 @@ async fn a_draining_instance_hands_its_tasks_over() {
         assert_ne!(task["containerInstanceArn"], json!(first), "{task:#}");
     }
     let drained = wait::until("the drained instance to be empty", async || {
-        let drained = world.instances().await.into_iter().find(|one| one["containerInstanceArn"] == json!(first));
+        let drained =
+            world.instances().await.into_iter().find(|one| one["containerInstanceArn"] == json!(first));
         match drained {
             Some(one) if one["runningTasksCount"] == 0 => Ok(one),
             other => Err(other),
@@ -129,13 +130,15 @@ async fn a_draining_instance_hands_its_tasks_over() {
 async fn a_daemon_runs_once_on_each_instance() {
     let mut world = World::start().await;
     let definition = world.register(task("daemon", &[idle("main", json!({}))])).await;
-    let request = json!({"serviceName": "daemon", "taskDefinition": definition, "schedulingStrategy": "DAEMON"});
+    let request =
+        json!({"serviceName": "daemon", "taskDefinition": definition, "schedulingStrategy": "DAEMON"});
     world.api.call("CreateService", request).await;
     await_running(&world, "daemon", 1, &[]).await;
     world.join_another().await;
     await_running(&world, "daemon", 2, &[]).await;
     let tasks = world.api.tasks(json!({"serviceName": "daemon"})).await;
-    let instances: BTreeSet<String> = tasks.iter().map(|task| task["containerInstanceArn"].to_string()).collect();
+    let instances: BTreeSet<String> =
+        tasks.iter().map(|task| task["containerInstanceArn"].to_string()).collect();
     assert_eq!(instances.len(), 2, "{tasks:#?}");
 }
 
@@ -161,12 +164,13 @@ async fn what_does_not_fit_is_an_event_and_runs_once_it_fits() {
 #[tokio::test]
 async fn a_service_that_cannot_start_says_so_and_backs_off() {
     let world = World::start().await;
-    let broken = shell("main", "exit 1", json!({}));
+    let broken = container("main", json!({"command": ["/no/such/program"]}));
     let definition = world.register(task("broken", &[broken])).await;
     world.create_service("broken", &definition, 1, json!({})).await;
     let said = wait::until("an event on the failing starts", async || {
         let seen = world.api.service("broken").await;
-        let found: Vec<String> = messages(&seen).filter(|text| text.contains("unable to consistently")).collect();
+        let found: Vec<String> =
+            messages(&seen).filter(|text| text.contains("unable to consistently")).collect();
         found.into_iter().next().ok_or(seen)
     })
     .await;

@@ -31,8 +31,10 @@ impl Home {
 
     fn run(&self, args: &[&str]) -> Output {
         let inherited = ["PATH", "HOME", "DOCKER_HOST", "RUST_BACKTRACE"];
-        let mut environment: BTreeMap<String, String> =
-            inherited.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?))).collect();
+        let mut environment: BTreeMap<String, String> = inherited
+            .iter()
+            .filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)))
+            .collect();
         environment.insert("ECSR_DATA_DIR".to_owned(), self.data_dir());
         process::run(args, &environment)
     }
@@ -100,7 +102,8 @@ async fn env_prints_what_aws_tools_need_and_keys_are_private() {
     let home = Home::new();
     home.done(&["up", "--detach", "--no-agent", "--port", &home.port, "--cluster", &home.cluster]);
     let exports = home.done(&["env"]);
-    let names = ["AWS_ENDPOINT_URL_ECS", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "ECS_CLUSTER"];
+    let names =
+        ["AWS_ENDPOINT_URL_ECS", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "ECS_CLUSTER"];
     for name in names {
         assert!(exports.contains(&format!("export {name}=")), "{name} in {exports}");
     }

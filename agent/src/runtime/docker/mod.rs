@@ -12,34 +12,34 @@ use bollard::Docker;
 use bollard::auth::DockerCredentials;
 use bollard::models::VolumeCreateRequest;
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, CreateImageOptionsBuilder, EventsOptionsBuilder, ListContainersOptionsBuilder,
-    RemoveContainerOptionsBuilder, RemoveImageOptions, RemoveVolumeOptions, StartContainerOptions,
-    StatsOptionsBuilder, StopContainerOptionsBuilder,
+    CreateContainerOptionsBuilder, CreateImageOptionsBuilder, EventsOptionsBuilder,
+    ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, RemoveImageOptions, RemoveVolumeOptions,
+    StartContainerOptions, StatsOptionsBuilder, StopContainerOptionsBuilder,
 };
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
 
 use self::translate::{error, event, image, snapshot, usage};
 use super::{
-    CreateRequest, EngineInfo, Event, ImageInfo, Listed, PullCredentials, PullRequest, Runtime, RuntimeError, Usage,
-    VolumeRequest,
+    CreateRequest, EngineInfo, Event, ImageInfo, Listed, PullCredentials, PullRequest, Runtime, RuntimeError,
+    Usage, VolumeRequest,
 };
 use crate::engine::Snapshot;
 
 /// Limit of calls that only read: an engine that needs longer is in trouble.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// Limit of a list, which walks over all containers.
-const LIST_TIMEOUT: Duration = Duration::from_secs(10 * 60);
+const LIST_TIMEOUT: Duration = Duration::from_mins(10);
 /// Limit of removals, which wait for the storage driver.
-const REMOVE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+const REMOVE_TIMEOUT: Duration = Duration::from_mins(5);
 /// Limit of a start call; the driver has its own, shorter one.
-const START_TIMEOUT: Duration = Duration::from_secs(10 * 60);
+const START_TIMEOUT: Duration = Duration::from_mins(10);
 /// What a stop call may take beyond the grace that it was given.
-const STOP_MARGIN: Duration = Duration::from_secs(2 * 60);
+const STOP_MARGIN: Duration = Duration::from_mins(2);
 /// A pull must show its first progress within this time.
-const PULL_BEGIN_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+const PULL_BEGIN_TIMEOUT: Duration = Duration::from_mins(5);
 /// bollard's own limit, out of the way: the ones above apply. No grace is longer.
-const CLIENT_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 3600);
+const CLIENT_TIMEOUT: Duration = Duration::from_hours(7 * 24);
 /// How far back a new subscription looks: the engine answers a subscription shortly before it takes effect.
 const EVENTS_OVERLAP: Duration = Duration::from_secs(1);
 
@@ -96,7 +96,10 @@ impl Runtime for DockerRuntime {
         Ok(found
             .into_iter()
             .filter_map(|summary| {
-                Some(Listed { id: summary.id?, labels: summary.labels.unwrap_or_default().into_iter().collect() })
+                Some(Listed {
+                    id: summary.id?,
+                    labels: summary.labels.unwrap_or_default().into_iter().collect(),
+                })
             })
             .collect())
     }
@@ -177,11 +180,14 @@ impl Runtime for DockerRuntime {
     }
 
     async fn remove_volume(&self, name: &str) -> Result<(), RuntimeError> {
-        gone_is_fine(within(REMOVE_TIMEOUT, self.docker.remove_volume(name, None::<RemoveVolumeOptions>)).await)
+        gone_is_fine(
+            within(REMOVE_TIMEOUT, self.docker.remove_volume(name, None::<RemoveVolumeOptions>)).await,
+        )
     }
 
     fn events(&self, label: &str) -> BoxStream<'static, Result<Event, RuntimeError>> {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(EVENTS_OVERLAP);
+        let since =
+            SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(EVENTS_OVERLAP);
         let filters = [
             ("type", vec!["container"]),
             ("label", vec![label]),
@@ -200,7 +206,9 @@ impl Runtime for DockerRuntime {
         let options = StatsOptionsBuilder::new().stream(false).one_shot(true).build();
         let mut samples = self.docker.stats(id, Some(options));
         let sample = within(READ_TIMEOUT, async { samples.next().await.transpose() }).await?;
-        sample.map(|sample| usage(&sample)).ok_or_else(|| RuntimeError::NotFound(format!("no statistics of {id}")))
+        sample
+            .map(|sample| usage(&sample))
+            .ok_or_else(|| RuntimeError::NotFound(format!("no statistics of {id}")))
     }
 }
 
@@ -215,7 +223,11 @@ fn async_events(
 /// Docker pulls every tag of a name that has none.
 fn with_tag(reference: &str) -> String {
     let name = reference.rsplit('/').next().unwrap_or(reference);
-    if name.contains(':') || name.contains('@') { reference.to_owned() } else { format!("{reference}:latest") }
+    if name.contains(':') || name.contains('@') {
+        reference.to_owned()
+    } else {
+        format!("{reference}:latest")
+    }
 }
 
 fn credentials(given: PullCredentials) -> DockerCredentials {

@@ -9,6 +9,7 @@ use ecsr_api::Timestamp;
 
 use crate::engine::{BoundPorts, Exit, Health, NetworkBinding, RunState, Snapshot};
 use crate::runtime::{Event, EventKind, ImageInfo, NetworkUsage, RuntimeError, Usage};
+use crate::text::chain;
 
 /// Sorts Docker's errors by what the caller can do about them.
 pub(super) fn error(error: Error) -> RuntimeError {
@@ -28,22 +29,9 @@ pub(super) fn error(error: Error) -> RuntimeError {
     }
 }
 
-/// The whole chain of causes: "client error (Connect)" alone tells an operator nothing.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
-}
-
 pub(super) fn snapshot(found: ContainerInspectResponse) -> Result<Snapshot, RuntimeError> {
-    let missing = |what: &str| RuntimeError::Refused { status: 500, message: format!("the inspection has no {what}") };
+    let missing =
+        |what: &str| RuntimeError::Refused { status: 500, message: format!("the inspection has no {what}") };
     let state = found.state.ok_or_else(|| missing("State"))?;
     Ok(Snapshot {
         id: found.id.ok_or_else(|| missing("Id"))?,
@@ -97,9 +85,9 @@ fn bindings(ports: Option<PortMap>) -> Vec<NetworkBinding> {
             let (container, protocol) = port.split_once('/').unwrap_or((&port, "tcp"));
             let (container, protocol) = (container.parse().ok(), protocol.to_owned());
             hosts.unwrap_or_default().into_iter().filter_map(move |host| {
-                let ports =
-                    BoundPorts::Single { container: container?, host: host.host_port?.parse().ok()? };
-                let bind_ip = host.host_ip.filter(|ip| !ip.is_empty()).unwrap_or_else(|| "0.0.0.0".to_owned());
+                let ports = BoundPorts::Single { container: container?, host: host.host_port?.parse().ok()? };
+                let bind_ip =
+                    host.host_ip.filter(|ip| !ip.is_empty()).unwrap_or_else(|| "0.0.0.0".to_owned());
                 Some(NetworkBinding { bind_ip, ports, protocol: protocol.clone() })
             })
         })

@@ -12,6 +12,7 @@ use crate::output::{Format, print, show};
 use crate::refs::{Located, locate};
 use crate::session::{SERVICES, Session, TASKS};
 use crate::verb::task;
+use crate::wait::in_brief;
 
 /// Flags of `service describe`.
 #[derive(Debug, clap::Args)]
@@ -121,7 +122,7 @@ fn breaker(service: &Value) -> String {
 fn events(service: &Value) -> String {
     let newest = list(service, "events").iter().take(EVENTS_SHOWN);
     newest
-        .map(|event| format!("{:>6} ago   {}", age(event, "createdAt"), text(event, "message")))
+        .map(|event| format!("{:>6} ago   {}", age(event, "createdAt"), in_brief(&text(event, "message"))))
         .collect::<Vec<_>>()
         .join("\n")
 }

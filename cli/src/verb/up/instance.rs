@@ -20,22 +20,20 @@ const ASK_EVERY: Duration = Duration::from_millis(50);
 /// Questions between two looks at the agent's container.
 const LOOK_AT_CONTAINER_EVERY: u32 = 20;
 
-/// Waits for the agent of `settings` to join; answers the instance's id.
+/// Waits for the agent of `settings` to join; answers its description.
 pub(super) async fn await_active(
     session: &Session,
     engine: &Docker,
     settings: &Settings,
-) -> Result<String, Failure> {
+) -> Result<Value, Failure> {
     let began = Instant::now();
     for question in 1u32.. {
         if let Some(instance) = find(session, &settings.host_name).await? {
-            let id = short(&instance, "containerInstanceArn");
             if text(&instance, "status") == "DRAINING" {
-                note(&format!(
-                    "the instance is DRAINING: `ecsr instance activate {id}` puts it back into service"
-                ));
+                let id = short(&instance, "containerInstanceArn");
+                note(&format!("the instance is DRAINING: `ecsr instance activate {id}` takes it back"));
             }
-            return Ok(format!("{id} ({})", text(&instance, "status")));
+            return Ok(instance);
         }
         if question % LOOK_AT_CONTAINER_EVERY == 0
             && let Some(trouble) = agent::trouble(engine, settings).await?

@@ -76,7 +76,7 @@ pub(super) fn delete(
     for text in texts {
         match deletable(state, text) {
             Err(reason) => failures.push(ecs::Failure {
-                arn: Some(text.clone()),
+                arn: Some(named(state, text)),
                 reason: Some(reason),
                 ..ecs::Failure::default()
             }),
@@ -89,6 +89,11 @@ pub(super) fn delete(
         }
     }
     Ok((events, Reply::Definitions { marked, failures }).into())
+}
+
+/// The ARN of what a caller named; their own words when there is no such revision.
+fn named(state: &State, text: &str) -> String {
+    revision(state, text).map_or_else(|_| text.to_owned(), |found| state.definition_arn(&found.id))
 }
 
 fn deletable<'a>(state: &'a State, text: &str) -> Result<&'a Definition, String> {

@@ -64,6 +64,11 @@ pub enum Command {
         instance: InstanceKey,
         tasks: Vec<TaskKey>,
     },
+    /// A task that its agent has not heard of cannot start, for a reason that lies with the scheduler.
+    TaskRefused {
+        task: TaskKey,
+        reason: String,
+    },
     /// The agent published the health of containers (TCS).
     HealthPublished {
         instance: InstanceKey,
@@ -144,6 +149,7 @@ pub fn decide(state: &State, command: &Command, context: &mut Context) -> Result
         }
         Command::AgentDisconnected { instance } => Ok(instance::disconnected(state, instance)),
         Command::TasksAcknowledged { instance, tasks } => Ok(report::acknowledged(state, instance, tasks)),
+        Command::TaskRefused { task, reason } => Ok(report::refused(state, task, reason, context)),
         Command::HealthPublished { instance, tasks } => Ok(report::health(state, instance, tasks)),
         Command::Tick => Ok(tick::tick(state, context)),
     }

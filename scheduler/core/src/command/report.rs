@@ -90,6 +90,25 @@ pub(super) fn acknowledged(state: &State, instance: &InstanceKey, tasks: &[TaskK
     (new.map(|task| Event::TaskAcknowledged(task.key.clone())).collect(), Reply::Nothing).into()
 }
 
+/// The end of a task that was never sent to its agent. One that was is the agent's to end.
+pub(super) fn refused(state: &State, key: &TaskKey, reason: &str, context: &Context) -> Decision {
+    let unsent = state.tasks.get(key).filter(|task| !task.acknowledged && task.known == Known::Pending);
+    let events = unsent.map(|task| {
+        let stop = Stop { code: StopCode::TaskFailedToStart, reason: shortened(reason.to_owned()) };
+        let report = Report {
+            at: context.now,
+            known: Known::Stopped,
+            containers: Vec::new(),
+            pull_started: None,
+            pull_stopped: None,
+            execution_stopped: None,
+            stop: Some(stop),
+        };
+        record(state, task, report, context)
+    });
+    (events.unwrap_or_default(), Reply::Nothing).into()
+}
+
 /// Health of containers, as published over TCS. Only what changed is recorded.
 pub(super) fn health(
     state: &State,
