@@ -15,7 +15,7 @@ use crate::output::text::{last_part, list, text};
 use crate::output::time::short;
 use crate::refs::Located;
 use crate::session::{Pace, SERVICES, Session, TASKS};
-use decide::{Deaths, Elapsed, Goal, Verdict, View, decide};
+use decide::{Deaths, Elapsed, Goal, Verdict, View, decide, is_obstacle};
 use progress::Progress;
 
 /// How long the endpoint may be away in one piece: a restart takes a second, a longer absence is worth an
@@ -222,7 +222,11 @@ impl<'a> Watch<'a> {
 
     async fn timed_out(&self) -> Failure {
         let mut reason = format!("not stable after {}", short(self.goal.timeout));
-        for cause in self.reasons().await {
+        let mut causes = self.reasons().await;
+        if is_obstacle(&self.view.newest_event) {
+            causes.push(in_brief(&self.view.newest_event).to_owned());
+        }
+        for cause in causes {
             reason.push_str("; ");
             reason.push_str(&cause);
         }

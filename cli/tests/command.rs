@@ -79,27 +79,31 @@ fn a_reader_that_goes_away_ends_it_quietly() {
     assert_eq!((status.code(), text(&stderr).as_str()), (Some(0), ""));
 }
 
-/// Answers each request of one connection after another with `body`, and hands back what was asked.
+/// Answers one request with `body`, and hands back what was asked.
 fn endpoint(status: &'static str, body: &'static str) -> (String, thread::JoinHandle<Vec<String>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    let url = format!("http://{}", listener.local_addr().expect("it is bound"));
     let asked = thread::spawn(move || {
-        let (stream, _) = listener.accept().unwrap();
-        let mut reader = BufReader::new(stream.try_clone().unwrap());
-        let head: Vec<String> =
-            reader.by_ref().lines().map(Result::unwrap).take_while(|line| !line.is_empty()).collect();
+        let (stream, _) = listener.accept().expect("the command connects");
+        let mut reader = BufReader::new(stream.try_clone().expect("a socket can be cloned"));
+        let head: Vec<String> = reader
+            .by_ref()
+            .lines()
+            .map(|line| line.expect("the head is text"))
+            .take_while(|line| !line.is_empty())
+            .collect();
         let length = head
             .iter()
             .find_map(|line| line.to_lowercase().strip_prefix("content-length: ").map(str::to_owned))
-            .map_or(0, |length| length.parse().unwrap());
+            .map_or(0, |length| length.parse().expect("a length is a number"));
         let mut request = vec![0; length];
-        reader.read_exact(&mut request).unwrap();
+        reader.read_exact(&mut request).expect("the body is as long as it says");
         let answer = format!(
             "HTTP/1.1 {status}\r\ncontent-type: application/x-amz-json-1.1\r\nconnection: close\r\n\
              content-length: {}\r\n\r\n{body}",
             body.len()
         );
-        (&stream).write_all(answer.as_bytes()).unwrap();
+        (&stream).write_all(answer.as_bytes()).expect("the command reads");
         head.into_iter().chain([text(&request)]).collect()
     });
     (url, asked)

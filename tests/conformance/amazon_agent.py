@@ -118,7 +118,9 @@ class AmazonAgent:
         return found["containerInstances"][0]
 
     def discover(self):
-        return self.call("DiscoverPollEndpoint", {"cluster": self.cluster, "containerInstance": self.arn, "zoneId": ""})
+        return self.call(
+            "DiscoverPollEndpoint", {"cluster": self.cluster, "containerInstance": self.arn, "zoneId": ""}
+        )
 
     def connect(self):
         parameters = {
@@ -263,7 +265,12 @@ class AmazonAgent:
 
     def publish(self, socket, url, kind, **members):
         """One frame: a header block signed over the JSON, a blank line, the JSON. Returns the type of the answer."""
-        metadata = {"cluster": self.cluster, "containerInstance": self.arn, "messageId": str(uuid.uuid4()), "fin": True}
+        metadata = {
+            "cluster": self.cluster,
+            "containerInstance": self.arn,
+            "messageId": str(uuid.uuid4()),
+            "fin": True,
+        }
         envelope = {"type": kind, "message": {"metadata": metadata, "timestamp": round(time.time(), 3), **members}}
         body = json.dumps(envelope).encode()
         signed = sign(self.ecsr, url, body) | {"Host": urllib.parse.urlsplit(url).netloc}

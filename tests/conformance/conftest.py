@@ -9,6 +9,7 @@ import pytest
 import ecsr_process
 from amazon_agent import AmazonAgent
 from ecsr_process import IMAGE
+from waiting import until
 
 NUMBERS = itertools.count(1)
 # Container instances and clusters outlive their test; the name says whose they were.
@@ -84,6 +85,45 @@ def register(ecs, name):
         return answer["taskDefinition"]["taskDefinitionArn"]
 
     return register
+
+
+@pytest.fixture
+def described(ecs, cluster):
+    """The service, as DescribeServices shows it."""
+
+    def described(service="web"):
+        return ecs.describe_services(cluster=cluster, services=[service])["services"][0]
+
+    return described
+
+
+@pytest.fixture
+def stable(described):
+    """Waits until the service runs what it wants to run, and returns it."""
+
+    def stable(service="web"):
+        def look():
+            found = described(service)
+            settled = len(found["deployments"]) == 1 and found["runningCount"] == found["desiredCount"]
+            return found if settled and found["pendingCount"] == 0 else None
+
+        return until(f"{service} is stable", look)
+
+    return stable
+
+
+@pytest.fixture
+def create(ecs, cluster, register):
+    """Creates a service in the test's cluster and returns the answer."""
+
+    def create(count, service="web", definition=None, **members):
+        members |= {} if count is None else {"desiredCount": count}
+        definition = definition or register()
+        return ecs.create_service(cluster=cluster, serviceName=service, taskDefinition=definition, **members)[
+            "service"
+        ]
+
+    return create
 
 
 @pytest.fixture

@@ -94,7 +94,9 @@ class Ecsr:
 
     def log(self):
         """The newest lines that ecsr logged of trouble, for the report of a failed test."""
-        lines = [line for path in self.data_dir.glob("*.log") for line in path.read_text(errors="replace").splitlines()]
+        lines = [
+            line for path in self.data_dir.glob("*.log") for line in path.read_text(errors="replace").splitlines()
+        ]
         return "\n".join([line for line in lines if " INFO " not in line][-20:])
 
     # --- clients -----------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import amazon_agent
 import wire
 from amazon_agent import AmazonAgent
 from ecsr_process import ACCOUNT, REGION
-from test_services import create, described, stable, tasks_of  # noqa: F401  (fixtures)
+from seen import tasks_of
 from waiting import until
 
 
@@ -42,7 +42,9 @@ def test_every_attribute_comes_back_as_it_was_sent(ecsr, cluster):
     # `register` raises what makes the real agent exit for good.
     agent = AmazonAgent(ecsr, cluster, attributes={"rack": "a1", "empty": ""})
     registered = agent.register()
-    assert registered["containerInstanceArn"].startswith(f"arn:aws:ecs:{REGION}:{ACCOUNT}:container-instance/{cluster}/")
+    assert registered["containerInstanceArn"].startswith(
+        f"arn:aws:ecs:{REGION}:{ACCOUNT}:container-instance/{cluster}/"
+    )
     agent.leave()
 
 
@@ -115,7 +117,7 @@ def test_a_stop_is_sent(ecs, cluster, agent, register, run):
     assert [task["desiredStatus"] for task in agent.payloads_of(arn)] == ["RUNNING", "STOPPED"]
 
 
-def test_many_tasks_arrive_together(ecs, cluster, agent, create, stable):  # noqa: F811
+def test_many_tasks_arrive_together(ecs, cluster, agent, create, stable):
     create(14)
     stable()
     payloads = messages(agent, "PayloadMessage")
@@ -136,7 +138,7 @@ def test_what_was_wanted_while_it_was_away_is_caught_up(ecs, cluster, agent, reg
     assert len([task for task in agent.payloads_of(keep)]) == 1
 
 
-def test_a_service_is_not_touched_when_its_agent_reconnects(ecs, cluster, agent, create, stable):  # noqa: F811
+def test_a_service_is_not_touched_when_its_agent_reconnects(ecs, cluster, agent, create, stable):
     create(3)
     stable()
     before = {task["taskArn"] for task in tasks_of(ecs, cluster)}
@@ -186,7 +188,7 @@ def test_a_new_session_takes_the_place_of_the_old_one(ecs, cluster, agent, regis
     assert agent.described()["agentConnected"]
 
 
-def test_draining_empties_the_instance(ecs, cluster, join, create, stable):  # noqa: F811
+def test_draining_empties_the_instance(ecs, cluster, join, create, stable):
     leaving = join()
     create(3)
     stable()
@@ -231,7 +233,9 @@ def test_an_unsigned_handshake_is_refused(ecsr, cluster, agent, monkeypatch):
     assert 400 <= caught.value.response.status_code < 500
 
 
-@pytest.mark.parametrize("frame", ["not json", "{}", '{"type":"Unheard"}', '{"type":"AckRequest","message":[]}', b"\x00"])
+@pytest.mark.parametrize(
+    "frame", ["not json", "{}", '{"type":"Unheard"}', '{"type":"AckRequest","message":[]}', b"\x00"]
+)
 def test_odd_frames_do_not_end_the_service(ecs, cluster, agent, register, run, frame):
     agent.acs.send(frame)
     if isinstance(frame, bytes) or not agent.described()["agentConnected"]:
@@ -306,17 +310,21 @@ def test_metrics_and_instance_status_are_acknowledged(agent):
 def test_a_frame_with_a_wrong_signature_ends_the_telemetry(agent):
     socket, url = agent.open_telemetry()
     with socket, pytest.raises(websockets.exceptions.ConnectionClosed):
-        agent.publish(socket, url.replace("agentVersion=1", "agentVersion=2"), "PublishMetricsRequest", taskMetrics=[])
+        agent.publish(
+            socket, url.replace("agentVersion=1", "agentVersion=2"), "PublishMetricsRequest", taskMetrics=[]
+        )
 
 
-def test_an_unhealthy_service_task_is_replaced(ecs, cluster, agent, register, create, stable):  # noqa: F811
+def test_an_unhealthy_service_task_is_replaced(ecs, cluster, agent, register, create, stable):
     create(1, definition=register(healthCheck={"command": ["CMD", "true"]}))
     (task,) = until("it runs", lambda: [t for t in tasks_of(ecs, cluster) if t["lastStatus"] == "RUNNING"])
     agent.publish_health(task["taskArn"], web="HEALTHY")
     agent.publish_health(task["taskArn"], web="UNHEALTHY")
     fresh = until(
         "a replacement runs",
-        lambda: [t for t in tasks_of(ecs, cluster) if t["lastStatus"] == "RUNNING" and t["taskArn"] != task["taskArn"]],
+        lambda: [
+            t for t in tasks_of(ecs, cluster) if t["lastStatus"] == "RUNNING" and t["taskArn"] != task["taskArn"]
+        ],
     )
     agent.publish_health(fresh[0]["taskArn"], web="HEALTHY")
 

@@ -34,7 +34,10 @@ def test_a_good_signature_is_let_in(ecsr, name):
 
 def test_unsigned(ecsr, body):
     answer = send(ecsr, body, UNSIGNED)
-    assert (answer.status, answer.error) == (400, ("MissingAuthenticationTokenException", "Missing Authentication Token"))
+    assert (answer.status, answer.error) == (
+        400,
+        ("MissingAuthenticationTokenException", "Missing Authentication Token"),
+    )
 
 
 @pytest.mark.parametrize("operation", ["DescribeClusters", "ListTasks", "NoSuchOperation", "SubmitTaskStateChange"])

@@ -6,7 +6,6 @@ import pytest
 
 from ecsr_process import IMAGE
 
-
 # What the AWS CLI ends with when the service refused: version 1, version 2.
 CLIENT_ERROR = (255, 254)
 
@@ -63,7 +62,9 @@ def test_pages_and_queries(aws, name):
     container = json.dumps([{"name": "web", "image": IMAGE, "memory": 32}])
     for _ in range(3):
         aws("register-task-definition", "--family", name, "--container-definitions", container)
-    listed = aws("list-task-definitions", "--family-prefix", name, "--page-size", "1", "--query", "taskDefinitionArns")
+    listed = aws(
+        "list-task-definitions", "--family-prefix", name, "--page-size", "1", "--query", "taskDefinitionArns"
+    )
     assert len(listed) == 3
     limited = aws("list-task-definitions", "--family-prefix", name, "--max-items", "2")
     assert (len(limited["taskDefinitionArns"]), "NextToken" in limited) == (2, True)

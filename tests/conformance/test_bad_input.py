@@ -100,7 +100,8 @@ def test_missing_members(ecsr, operation, words):
 
 @pytest.mark.parametrize("length", [256, 1000, 100_000])
 @pytest.mark.parametrize(
-    ("operation", "member"), [("CreateCluster", "clusterName"), ("CreateService", "serviceName"), ("StopTask", "task")]
+    ("operation", "member"),
+    [("CreateCluster", "clusterName"), ("CreateService", "serviceName"), ("StopTask", "task")],
 )
 def test_members_that_are_too_long(ecsr, operation, member, length):
     answer = call(ecsr, operation, {member: "x" * length})
@@ -134,7 +135,8 @@ def test_a_body_over_the_limit(ecsr, ecs, name):
 
 
 @pytest.mark.parametrize(
-    "target", ["", "RunTask", f"{TARGET}.", f"{TARGET}.NoSuchOperation", "Other_20200101.RunTask", f"{TARGET}.RunTask.x"]
+    "target",
+    ["", "RunTask", f"{TARGET}.", f"{TARGET}.NoSuchOperation", "Other_20200101.RunTask", f"{TARGET}.RunTask.x"],
 )
 def test_unknown_operations(ecsr, target):
     answer = retarget(ecsr, target)

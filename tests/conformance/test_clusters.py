@@ -58,7 +58,12 @@ def test_describe_includes_what_was_asked_for(ecs, name):
     assert described["tags"] == [{"key": "a", "value": "b"}]
     assert described["settings"] == settings
     statistics = {entry["name"]: entry["value"] for entry in described["statistics"]}
-    for counted in ("runningEC2TasksCount", "pendingEC2TasksCount", "activeEC2ServiceCount", "drainingEC2ServiceCount"):
+    for counted in (
+        "runningEC2TasksCount",
+        "pendingEC2TasksCount",
+        "activeEC2ServiceCount",
+        "drainingEC2ServiceCount",
+    ):
         assert statistics[counted] == "0"
 
 

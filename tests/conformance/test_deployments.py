@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from test_services import create, described, stable, tasks_of  # noqa: F401  (fixtures)
+from seen import tasks_of
 from waiting import until
 
 
@@ -47,7 +47,7 @@ def replaced(ecs, cluster, definition):
     [(100, 200, 4, 8), (50, 100, 2, 4), (100, 150, 4, 6), (0, 100, 0, 4)],
 )
 def test_an_update_stays_within_its_bounds(
-    ecs, cluster, agent, register, create, stable, minimum, maximum, running_least, active_most  # noqa: F811
+    ecs, cluster, agent, register, create, stable, minimum, maximum, running_least, active_most
 ):
     bounds = {"minimumHealthyPercent": minimum, "maximumPercent": maximum}
     create(4, deploymentConfiguration=bounds)
@@ -61,9 +61,7 @@ def test_an_update_stays_within_its_bounds(
     assert max(sampler.active) <= active_most
 
 
-def test_the_old_deployment_stays_until_it_has_no_tasks(
-    ecs, cluster, agent, register, create, stable, described  # noqa: F811
-):
+def test_the_old_deployment_stays_until_it_has_no_tasks(ecs, cluster, agent, register, create, stable, described):
     create(2)
     old = stable()["deployments"][0]
     agent.engine.hold_stops()
@@ -79,7 +77,7 @@ def test_the_old_deployment_stays_until_it_has_no_tasks(
     assert left["status"] == "PRIMARY"
 
 
-def test_the_same_definition_again_is_no_new_deployment(ecs, cluster, agent, register, create, stable):  # noqa: F811
+def test_the_same_definition_again_is_no_new_deployment(ecs, cluster, agent, register, create, stable):
     definition = register()
     create(1, definition=definition)
     before = stable()["deployments"][0]["id"]
@@ -87,7 +85,7 @@ def test_the_same_definition_again_is_no_new_deployment(ecs, cluster, agent, reg
     assert [deployment["id"] for deployment in updated["deployments"]] == [before]
 
 
-def test_force_replaces_every_task(ecs, cluster, agent, create, stable):  # noqa: F811
+def test_force_replaces_every_task(ecs, cluster, agent, create, stable):
     create(2)
     before = stable()["deployments"][0]["id"]
     old = {task["taskArn"] for task in tasks_of(ecs, cluster)}
@@ -96,7 +94,7 @@ def test_force_replaces_every_task(ecs, cluster, agent, create, stable):  # noqa
     assert stable()["deployments"][0]["id"] != before
 
 
-def test_the_circuit_breaker_gives_up(ecs, cluster, agent, register, create, described):  # noqa: F811
+def test_the_circuit_breaker_gives_up(ecs, cluster, agent, register, create, described):
     breaker = {"deploymentCircuitBreaker": {"enable": True, "rollback": False}}
     create(2, definition=register(image="pretend/missing"), deploymentConfiguration=breaker)
 
@@ -109,7 +107,7 @@ def test_the_circuit_breaker_gives_up(ecs, cluster, agent, register, create, des
     assert deployment["failedTasks"] >= 3
 
 
-def test_the_circuit_breaker_rolls_back(ecs, cluster, agent, register, create, stable, described):  # noqa: F811
+def test_the_circuit_breaker_rolls_back(ecs, cluster, agent, register, create, stable, described):
     breaker = {"deploymentCircuitBreaker": {"enable": True, "rollback": True}}
     good = register()
     create(2, definition=good, deploymentConfiguration=breaker)
@@ -122,7 +120,7 @@ def test_the_circuit_breaker_rolls_back(ecs, cluster, agent, register, create, s
     assert {task["taskDefinitionArn"] for task in tasks_of(ecs, cluster)} == {good}
 
 
-def test_a_crash_loop_is_slowed_down(ecs, cluster, agent, register, create, described):  # noqa: F811
+def test_a_crash_loop_is_slowed_down(ecs, cluster, agent, register, create, described):
     create(1, definition=register(image="pretend/missing"))
     message = "(service web) is unable to consistently start tasks successfully."
 
@@ -133,14 +131,14 @@ def test_a_crash_loop_is_slowed_down(ecs, cluster, agent, register, create, desc
     assert described()["deployments"][0]["failedTasks"] >= 1
 
 
-def test_a_new_definition_ends_a_crash_loop(ecs, cluster, agent, register, create, stable, described):  # noqa: F811
+def test_a_new_definition_ends_a_crash_loop(ecs, cluster, agent, register, create, stable, described):
     create(1, definition=register(image="pretend/missing"))
     until("starts failed", lambda: described()["deployments"][0]["failedTasks"] >= 2)
     ecs.update_service(cluster=cluster, service="web", taskDefinition=register())
     assert stable()["deployments"][0]["failedTasks"] == 0
 
 
-def test_deployment_settings_alone_start_no_deployment(ecs, cluster, agent, create, stable):  # noqa: F811
+def test_deployment_settings_alone_start_no_deployment(ecs, cluster, agent, create, stable):
     create(1)
     before = stable()["deployments"][0]["id"]
     changed = {"minimumHealthyPercent": 50, "maximumPercent": 150}

@@ -9,6 +9,7 @@ import pytest
 
 import ecsr_process
 from ecsr_process import IMAGE
+from seen import tasks_of
 from waiting import SECONDS_MAX, WAITER, until
 
 pytestmark = pytest.mark.docker
@@ -45,12 +46,7 @@ def containers(cluster, state="running"):
     return set(docker("ps", "-aq", "--no-trunc", *filters))
 
 
-def tasks_of(ecs, cluster, service):
-    arns = ecs.list_tasks(cluster=cluster, serviceName=service)["taskArns"]
-    return ecs.describe_tasks(cluster=cluster, tasks=arns)["tasks"] if arns else []
-
-
-def stable(ecs, cluster, service):
+def settled(ecs, cluster, service):
     ecs.get_waiter("services_stable").wait(cluster=cluster, services=[service], WaiterConfig=WAITER)
     return ecs.describe_services(cluster=cluster, services=[service])["services"][0]
 
@@ -96,12 +92,15 @@ def test_this_machine_is_the_instance(ecs, cluster):
     (instance,) = ecs.describe_container_instances(cluster=cluster, containerInstances=[arn])["containerInstances"]
     assert (instance["status"], instance["agentConnected"]) == ("ACTIVE", True)
     attributes = {attribute["name"] for attribute in instance["attributes"]}
-    assert {"com.amazonaws.ecs.capability.docker-remote-api.1.21", "ecs.capability.container-health-check"} <= attributes
+    assert {
+        "com.amazonaws.ecs.capability.docker-remote-api.1.21",
+        "ecs.capability.container-health-check",
+    } <= attributes
 
 
 def test_fourteen_pages_by_aws_cli(here, ecs, cluster, service, web):
-    here.aws("ecs", "create-service", "--cluster", cluster, "--service-name", service, "--task-definition", web(),
-             "--desired-count", str(COUNT))  # fmt: skip
+    named = ("--cluster", cluster, "--service-name", service, "--task-definition", web())
+    here.aws("ecs", "create-service", *named, "--desired-count", str(COUNT))
     here.aws("ecs", "wait", "services-stable", "--cluster", cluster, "--services", service)
     tasks = tasks_of(ecs, cluster, service)
     with concurrent.futures.ThreadPoolExecutor() as pool:
@@ -112,18 +111,18 @@ def test_fourteen_pages_by_aws_cli(here, ecs, cluster, service, web):
 
 def test_killed_containers_are_replaced_and_only_they(ecs, cluster, service, web):
     ecs.create_service(cluster=cluster, serviceName=service, taskDefinition=web(), desiredCount=4)
-    stable(ecs, cluster, service)
+    settled(ecs, cluster, service)
     before = containers(cluster)
     killed = set(sorted(before)[:2])
     docker("kill", *killed)
     until("four run again", lambda: len(containers(cluster)) == 4 and not killed & containers(cluster))
     assert before - killed < containers(cluster)
-    assert stable(ecs, cluster, service)["runningCount"] == 4
+    assert settled(ecs, cluster, service)["runningCount"] == 4
 
 
 def test_an_update_never_serves_less_than_the_minimum(ecs, cluster, service, web):
     ecs.create_service(cluster=cluster, serviceName=service, taskDefinition=web(), desiredCount=4)
-    stable(ecs, cluster, service)
+    settled(ecs, cluster, service)
     definition = web(environment=[{"name": "REVISION", "value": "2"}])
     ecs.update_service(cluster=cluster, service=service, taskDefinition=definition)
     least = COUNT
@@ -136,7 +135,7 @@ def test_an_update_never_serves_less_than_the_minimum(ecs, cluster, service, web
 
     until("all tasks are of the new revision", replaced)
     assert least >= 4
-    stable(ecs, cluster, service)
+    settled(ecs, cluster, service)
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,12 @@ def service(ecs, cluster, register):
     definition = register()
 
     def service(**members):
-        request = {"cluster": cluster, "serviceName": "web", "taskDefinition": definition, "desiredCount": 0} | members
+        request = {
+            "cluster": cluster,
+            "serviceName": "web",
+            "taskDefinition": definition,
+            "desiredCount": 0,
+        } | members
         return ecs.create_service(**request)["service"]
 
     return service

@@ -5,7 +5,7 @@ import pytest
 import agent_capabilities
 import shapes
 from ecsr_process import ACCOUNT, REGION
-from test_services import create, described, stable, tasks_of  # noqa: F401  (fixtures)
+from seen import tasks_of
 from waiting import until
 
 
@@ -89,7 +89,7 @@ def test_instances_are_found_by_expression(ecs, cluster, join, expression, match
     assert len(ecs.list_container_instances(cluster=cluster, filter=expression)["containerInstanceArns"]) == matches
 
 
-def test_draining_moves_service_tasks_away(ecs, cluster, join, create, stable):  # noqa: F811
+def test_draining_moves_service_tasks_away(ecs, cluster, join, create, stable):
     leaving, staying = join(), join()
     create(4)
     stable()
@@ -115,9 +115,7 @@ def test_draining_leaves_standalone_tasks_alone_and_takes_no_new_ones(ecs, clust
     assert ecs.run_task(cluster=cluster, taskDefinition=definition)["failures"] == []
 
 
-@pytest.mark.parametrize(
-    ("status", "found"), [(None, 1), ("ACTIVE", 0), ("DRAINING", 1), ("DEREGISTERING", 0)]
-)
+@pytest.mark.parametrize(("status", "found"), [(None, 1), ("ACTIVE", 0), ("DRAINING", 1), ("DEREGISTERING", 0)])
 def test_lists_follow_the_status(ecs, cluster, agent, status, found):
     ecs.update_container_instances_state(cluster=cluster, containerInstances=[agent.arn], status="DRAINING")
     filters = {"status": status} if status else {}

@@ -15,7 +15,8 @@ PAGED = {
 @pytest.fixture
 def filled(ecs, cluster, join, register, name):
     """A cluster with seven of everything, and the filters that find just those."""
-    join(), [join() for _ in range(6)]
+    for _ in range(7):
+        join()
     definitions = [register() for _ in range(7)]
     for number in range(7):
         ecs.create_service(
@@ -36,18 +37,19 @@ def filled(ecs, cluster, join, register, name):
     }
 
 
+def pages_of(ecs, operation, filters, size):
+    return list(ecs.get_paginator(operation).paginate(PaginationConfig={"PageSize": size}, **filters))
+
+
 def test_pages_of_every_size_hold_the_same(ecs, filled):
     for operation, member in PAGED.items():
-
-        def pages(size):
-            config = {"PageSize": size}
-            return list(ecs.get_paginator(operation).paginate(PaginationConfig=config, **filled[operation]))
-
-        whole = [entry for page in pages(100) for entry in page[member]]
+        filters = filled[operation]
+        whole = [entry for page in pages_of(ecs, operation, filters, 100) for entry in page[member]]
         assert len(set(whole)) == len(whole) >= 7, operation
         for size in (1, 2, 3, 7):
-            assert all(len(page[member]) <= size for page in pages(size)), operation
-            assert [entry for page in pages(size) for entry in page[member]] == whole, operation
+            pages = pages_of(ecs, operation, filters, size)
+            assert all(len(page[member]) <= size for page in pages), operation
+            assert [entry for page in pages for entry in page[member]] == whole, operation
 
 
 def test_services_come_by_ten_unless_asked_otherwise(ecs, cluster, register):

@@ -79,7 +79,10 @@ def test_an_unknown_and_an_inactive_task_definition(ecs, cluster, register, refu
 
 def test_an_unknown_service(cluster, refused):
     for operation in ("update_service", "delete_service"):
-        assert refused(operation, cluster=cluster, service="nothing") == ("ServiceNotFoundException", "Service not found.")
+        assert refused(operation, cluster=cluster, service="nothing") == (
+            "ServiceNotFoundException",
+            "Service not found.",
+        )
 
 
 @pytest.mark.parametrize(

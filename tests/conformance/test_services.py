@@ -6,45 +6,8 @@ import pytest
 
 import shapes
 from ecsr_process import ACCOUNT, REGION
+from seen import tasks_of
 from waiting import until
-
-
-@pytest.fixture
-def described(ecs, cluster):
-    def described(service="web"):
-        return ecs.describe_services(cluster=cluster, services=[service])["services"][0]
-
-    return described
-
-
-@pytest.fixture
-def stable(described):
-    """Waits until the service runs what it wants to run, and returns it."""
-
-    def stable(service="web"):
-        def look():
-            found = described(service)
-            settled = len(found["deployments"]) == 1 and found["runningCount"] == found["desiredCount"]
-            return found if settled and found["pendingCount"] == 0 else None
-
-        return until(f"{service} is stable", look)
-
-    return stable
-
-
-@pytest.fixture
-def create(ecs, cluster, register):
-    def create(count, service="web", definition=None, **members):
-        members |= {} if count is None else {"desiredCount": count}
-        definition = definition or register()
-        return ecs.create_service(cluster=cluster, serviceName=service, taskDefinition=definition, **members)["service"]
-
-    return create
-
-
-def tasks_of(ecs, cluster, service="web", **filters):
-    arns = ecs.list_tasks(cluster=cluster, serviceName=service, **filters)["taskArns"]
-    return ecs.describe_tasks(cluster=cluster, tasks=arns)["tasks"] if arns else []
 
 
 def test_a_new_service(cluster, register, create):
@@ -79,7 +42,11 @@ def test_a_new_service_has_one_primary_deployment(create):
     (deployment,) = create(1)["deployments"]
     shapes.check(deployment, shapes.DEPLOYMENT)
     assert re.fullmatch(r"ecs-svc/\d{19}", deployment["id"])
-    assert (deployment["status"], deployment["desiredCount"], deployment["rolloutState"]) == ("PRIMARY", 1, "IN_PROGRESS")
+    assert (deployment["status"], deployment["desiredCount"], deployment["rolloutState"]) == (
+        "PRIMARY",
+        1,
+        "IN_PROGRESS",
+    )
     assert deployment["rolloutStateReason"] == f"ECS deployment {deployment['id']} in progress."
 
 
@@ -177,7 +144,10 @@ def test_distinct_instance_leaves_the_rest_unplaced(ecs, cluster, join, create, 
 def test_a_daemon_runs_once_on_every_instance(ecs, cluster, join, create, described):
     agents = [join(), join()]
     service = create(None, schedulingStrategy="DAEMON")
-    assert (service["schedulingStrategy"], service["deploymentConfiguration"]["minimumHealthyPercent"]) == ("DAEMON", 0)
+    assert (service["schedulingStrategy"], service["deploymentConfiguration"]["minimumHealthyPercent"]) == (
+        "DAEMON",
+        0,
+    )
     until("two tasks run", lambda: described()["runningCount"] == 2)
     agents.append(join())
     until("the third instance runs it too", lambda: described()["runningCount"] == 3)

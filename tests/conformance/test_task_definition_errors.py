@@ -97,7 +97,10 @@ RULES = [
     case("links with host", None, {**WEB, "links": ["db"]}, {**WEB, "name": "db"}, networkMode="host"),
     case("ports with none", None, {**WEB, "portMappings": [{"containerPort": 80}]}, networkMode="none"),
     case(
-        "host ports differ", None, {**WEB, "portMappings": [{"containerPort": 80, "hostPort": 81}]}, networkMode="host"
+        "host ports differ",
+        None,
+        {**WEB, "portMappings": [{"containerPort": 80, "hostPort": 81}]},
+        networkMode="host",
     ),
     case("unknown volume", None, {**WEB, "mountPoints": [{"sourceVolume": "v", "containerPath": "/v"}]}),
     case("unknown volumesFrom", None, {**WEB, "volumesFrom": [{"sourceContainer": "db"}]}),
@@ -116,7 +119,9 @@ RULES = [
         {**WEB, "name": "db"},
     ),
     case("memory over the task's", None, {**WEB, "memory": 1024}, cpu="256", memory="512"),
-    case("one host port twice", None, {**WEB, "portMappings": [{"containerPort": p, "hostPort": 80} for p in (1, 2)]}),
+    case(
+        "one host port twice", None, {**WEB, "portMappings": [{"containerPort": p, "hostPort": 80} for p in (1, 2)]}
+    ),
     case("interval", None, {**WEB, "healthCheck": {"command": ["CMD", "true"], "interval": 1}}),
     case("timeout", None, {**WEB, "healthCheck": {"command": ["CMD", "true"], "timeout": 61}}),
     case("retries", None, {**WEB, "healthCheck": {"command": ["CMD", "true"], "retries": 11}}),
@@ -156,7 +161,11 @@ def test_refused(ecsr, ecs, name, containers, members, message):
 
 @pytest.mark.parametrize(
     ("family", "message"),
-    [("", "Family can not be blank."), (None, "Family can not be blank."), ("a b", "Family contains invalid characters.")],
+    [
+        ("", "Family can not be blank."),
+        (None, "Family can not be blank."),
+        ("a b", "Family contains invalid characters."),
+    ],
 )
 def test_bad_families(ecsr, family, message):
     body = {"containerDefinitions": [WEB]} | ({} if family is None else {"family": family})

@@ -16,7 +16,9 @@ def registered(ecs, name):
     """Registers containers under the test's family and returns the `taskDefinition` of the answer."""
 
     def registered(*containers, **members):
-        answer = ecs.register_task_definition(family=name, containerDefinitions=list(containers) or [SMALLEST], **members)
+        answer = ecs.register_task_definition(
+            family=name, containerDefinitions=list(containers) or [SMALLEST], **members
+        )
         return answer["taskDefinition"]
 
     return registered

@@ -69,7 +69,10 @@ def test_counts_out_of_range(cluster, agent, register, refused, nothing_started,
     [
         ({"placementConstraints": [{"type": "memberOf", "expression": "attribute:a =="}]}, ""),
         ({"placementConstraints": [{"type": "memberOf", "expression": "(("}]}, ""),
-        ({"placementConstraints": [{"type": "distinctInstance", "expression": "attribute:a == b"}]}, "distinctInstance"),
+        (
+            {"placementConstraints": [{"type": "distinctInstance", "expression": "attribute:a == b"}]},
+            "distinctInstance",
+        ),
         ({"placementConstraints": [{"type": "memberOf", "expression": "x" * 2001}]}, ""),
         ({"placementConstraints": [{"type": "distinctInstance"}] * 11}, ""),
         ({"placementStrategy": [{"type": "spread", "field": "instanceId"}] * 6}, ""),
@@ -110,7 +113,10 @@ def test_a_stop_reason_that_is_too_long(ecs, cluster, agent, register, refused):
 
 
 def test_describing_nothing_and_too_many(cluster, refused):
-    assert refused("describe_tasks", cluster=cluster, tasks=[]) == ("InvalidParameterException", "Tasks cannot be empty.")
+    assert refused("describe_tasks", cluster=cluster, tasks=[]) == (
+        "InvalidParameterException",
+        "Tasks cannot be empty.",
+    )
     code, _ = refused("describe_tasks", cluster=cluster, tasks=["0" * 32] * 101)
     assert code == "InvalidParameterException"
 

@@ -8,7 +8,7 @@ from waiting import until
 
 
 @pytest.fixture
-def described(ecs, cluster):
+def described_task(ecs, cluster):
     def described(arn):
         return ecs.describe_tasks(cluster=cluster, tasks=[arn])["tasks"][0]
 
@@ -16,12 +16,12 @@ def described(ecs, cluster):
 
 
 @pytest.fixture
-def reach(described):
+def reach(described_task):
     """Waits for a task's lastStatus and returns the task."""
 
     def reach(arn, status):
         def look():
-            task = described(arn)
+            task = described_task(arn)
             return task if task["lastStatus"] == status else None
 
         return until(f"{arn} is {status}", look)
@@ -106,7 +106,10 @@ def test_stopping_a_task(ecs, cluster, agent, register, run, reach, given, reaso
 
 def test_an_essential_container_ends_its_task(agent, register, run, reach):
     task = reach(run(register(image="pretend/exit:7")), "STOPPED")
-    assert (task["stopCode"], task["stoppedReason"]) == ("EssentialContainerExited", "Essential container in task exited")
+    assert (task["stopCode"], task["stoppedReason"]) == (
+        "EssentialContainerExited",
+        "Essential container in task exited",
+    )
     assert (task["desiredStatus"], task["containers"][0]["exitCode"]) == ("STOPPED", 7)
 
 
@@ -179,7 +182,13 @@ def test_member_of_constraints(ecs, cluster, join, register, expression, failure
 
 def test_overrides_reach_the_agent_and_are_echoed(ecs, cluster, agent, register):
     definition = register(command=["httpd"], environment=[{"name": "A", "value": "1"}, {"name": "B", "value": "2"}])
-    override = {"name": "web", "command": ["sh"], "environment": [{"name": "A", "value": "9"}], "cpu": 20, "memory": 64}
+    override = {
+        "name": "web",
+        "command": ["sh"],
+        "environment": [{"name": "A", "value": "9"}],
+        "cpu": 20,
+        "memory": 64,
+    }
     answer = ecs.run_task(cluster=cluster, taskDefinition=definition, overrides={"containerOverrides": [override]})
     (task,) = answer["tasks"]
     assert task["overrides"]["containerOverrides"] == [override]

@@ -61,7 +61,9 @@ def send(ecsr, body, headers, method="POST", path="/"):
     try:
         connection.request(method, path, body=body, headers=headers)
         response = connection.getresponse()
-        return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, response.read())
+        return Answer(
+            response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
+        )
     finally:
         connection.close()
 

@@ -263,3 +263,31 @@ async fn stopped_containers_are_removed_when_their_time_is_over() {
     let known = agent.handle.ask(|reply| Command::Views { reply }).await.expect("the driver answers");
     assert!(known.is_empty(), "{known:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_the_scheduler_knows_to_be_over_is_not_told_again() {
+    let host = Host::new();
+    let mut agent = host.start_agent().await;
+    agent.payload(vec![task("old", "image", "RUNNING")]).await;
+    agent.report().await;
+    host.runtime.keep_containers();
+    host.runtime.exit(&name_of("old"), 0);
+    assert_eq!(agent.report().await.1, Status::Stopped);
+    // Answered after the acknowledgement, which is on its way to the driver already, was taken in.
+    agent.payload(vec![task("new", "image", "RUNNING")]).await;
+    assert_eq!(agent.report().await, running("new"));
+    agent.payload(Vec::new()).await;
+    drop(agent);
+    let mut agent = host.start_agent().await;
+    assert_eq!(agent.report().await, running("new"), "and nothing of the old one before it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_role_needs_the_operators_consent() {
+    let host = Host::new();
+    let mut agent = host.start_agent().await;
+    let role = acs::IAMRoleCredentials { credentials_id: Some("id".to_owned()), ..Default::default() };
+    let task = acs::Task { role_credentials: Some(role), ..task("t", "image", "RUNNING") };
+    assert_eq!(agent.payload(vec![task]).await, Accepted::Some);
+    assert!(agent.report().await.2.contains("ECS_ENABLE_TASK_IAM_ROLE"));
+}

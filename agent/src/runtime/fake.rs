@@ -80,6 +80,7 @@ struct State {
     next_port: u16,
     /// Containers that ignore the stop signal and SIGKILL alike.
     stubborn: BTreeSet<String>,
+    removals_refused: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -120,6 +121,11 @@ impl FakeRuntime {
     /// The next call of this kind fails in this way; several are used up in order.
     pub fn fail_next(&self, call: Call, failure: Failure) {
         self.lock().failures.entry(call).or_default().push_back(failure);
+    }
+
+    /// Every attempt to remove a container is refused from now on.
+    pub fn keep_containers(&self) {
+        self.lock().removals_refused = true;
     }
 
     /// Nothing is to fail any more.
@@ -393,8 +399,9 @@ impl Runtime for FakeRuntime {
 
     async fn remove(&self, id: &str) -> Result<(), RuntimeError> {
         self.call(Call::Remove, |state| {
+            let is_refused = state.removals_refused;
             let Some((id, found)) = state.find(id) else { return Ok(()) };
-            if matches!(found.state, RunState::Running { .. }) {
+            if is_refused || matches!(found.state, RunState::Running { .. }) {
                 return Err(RuntimeError::Conflict("You cannot remove a running container".to_owned()));
             }
             let name = found.name.clone();

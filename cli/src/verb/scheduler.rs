@@ -4,7 +4,6 @@
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
-use std::pin::pin;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
@@ -172,7 +171,8 @@ pub(crate) async fn serve(
     serving: impl FnOnce(&str),
 ) -> Result<(), Failure> {
     let (ready, bound) = oneshot::channel();
-    let mut scheduler = pin!(ecsr_scheduler::run(settings.config().await, shutdown, ready));
+    // On the heap, for it is large and would be moved about with every future that holds it.
+    let mut scheduler = Box::pin(ecsr_scheduler::run(settings.config().await, shutdown, ready));
     let address = tokio::select! {
         ended = &mut scheduler => return ended.map_err(|error| failed(settings, &error)),
         bound = bound => bound.ok(),

@@ -168,7 +168,7 @@ fn tasks_keep_failing(view: &View, deaths: Deaths) -> Option<String> {
 }
 
 /// The service events with which the scheduler says that it cannot go on by itself.
-fn is_obstacle(event: &str) -> bool {
+pub(crate) fn is_obstacle(event: &str) -> bool {
     [
         "was unable to place a task",
         "was unable to stop or start tasks",
