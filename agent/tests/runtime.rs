@@ -20,7 +20,7 @@ use futures_util::stream::BoxStream;
 const LABEL: &str = "dev.ecsr.test.runtime-contract";
 const IMAGE: &str = "ecsr-test/runtime-contract:latest";
 /// An engine that lets nothing happen for this long is broken.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn request(name: &str) -> CreateRequest {
     let body = serde_json::json!({

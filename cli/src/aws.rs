@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
-use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_ecs::config::SharedHttpClient;
@@ -16,33 +16,48 @@ use crate::context::Context;
 pub(crate) enum Target {
     /// The ecsr that `ecsr up` started on this machine.
     Local(Context),
+    /// A scheduler behind plain HTTP, whose agent has its keys from variables or from the host: nothing needs TLS.
+    Plain { endpoint_url: String, region: Option<String> },
     /// Whatever the AWS configuration of the environment leads to, with the given overrides.
     Configured { endpoint_url: Option<String>, region: Option<String>, profile: Option<String> },
 }
 
 /// HTTP over rustls with ring and the host's certificates: no C library to link, nothing to embed.
-fn http_client() -> SharedHttpClient {
+fn https_client() -> SharedHttpClient {
     use aws_smithy_http_client::{Builder, tls};
     Builder::new().tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring)).build_https()
+}
+
+/// HTTP alone, which spares a process the memory of all those certificates.
+fn http_client() -> SharedHttpClient {
+    aws_smithy_http_client::Builder::new().build_http()
 }
 
 /// Loads the SDK configuration for `target`.
 pub(crate) async fn load(target: &Target) -> SdkConfig {
     match target {
         Target::Local(context) => local_config(context),
+        Target::Plain { endpoint_url, region } => {
+            let loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http_client());
+            in_region(loader.endpoint_url(endpoint_url), region.as_ref()).load().await
+        }
         Target::Configured { endpoint_url, region, profile } => {
-            let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http_client());
+            let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(https_client());
             if let Some(url) = endpoint_url {
                 loader = loader.endpoint_url(url);
-            }
-            if let Some(region) = region {
-                loader = loader.region(Region::new(region.clone()));
             }
             if let Some(profile) = profile {
                 loader = loader.profile_name(profile);
             }
-            loader.load().await
+            in_region(loader, region.as_ref()).load().await
         }
+    }
+}
+
+fn in_region(loader: ConfigLoader, region: Option<&String>) -> ConfigLoader {
+    match region {
+        Some(region) => loader.region(Region::new(region.clone())),
+        None => loader,
     }
 }
 

@@ -126,7 +126,7 @@ impl Session {
     /// How often to ask while waiting: an ecsr of our own answers from memory, Amazon's throttles.
     pub(crate) fn pace(&self) -> Pace {
         let own = match &self.target {
-            Target::Local(_) => true,
+            Target::Local(_) | Target::Plain { .. } => true,
             Target::Configured { endpoint_url, .. } => endpoint_url.is_some() || endpoint_in_environment(),
         };
         if own {

@@ -1,29 +1,34 @@
 //! The shell's wall clock, which never runs backwards.
 //!
-//! The core orders what happened by the times it is given, and a host's clock is stepped back now and then. A step
-//! back shows here as time standing still until the clock has caught up, so no later event carries an earlier time.
+//! The core orders what happened by the times it is given, and a host's clock is stepped back now and then. Then time goes
+//! on here from where it was, at the pace of the monotonic clock, until the host's has caught up: no later event carries
+//! an earlier time, and no delay freezes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use ecsr_api::Timestamp;
 
 /// The time of day, monotonic over all clones of one clock.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Clock {
     latest: Arc<AtomicI64>,
+    /// When the clock was made, by the clock that never steps, and the time that it was then.
+    made: (Instant, Timestamp),
 }
 
 impl Clock {
     /// A clock that starts no earlier than `floor`, the latest time that was already written down.
     pub(crate) fn not_before(floor: Timestamp) -> Self {
-        Self { latest: Arc::new(AtomicI64::new(floor.millis())) }
+        let start = floor.max(Timestamp::from(SystemTime::now()));
+        Self { latest: Arc::new(AtomicI64::new(floor.millis())), made: (Instant::now(), start) }
     }
 
     /// The current time, never earlier than any time given before.
     pub(crate) fn now(&self) -> Timestamp {
-        self.observe(Timestamp::from(SystemTime::now()))
+        let (made, start) = self.made;
+        self.observe(start.plus(made.elapsed()).max(Timestamp::from(SystemTime::now())))
     }
 
     /// A number greater than every other that this clock counted: the current milliseconds, or one more than the
@@ -49,10 +54,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn time_stands_still_rather_than_going_back() {
-        let clock = Clock::default();
+    fn time_never_goes_back() {
+        let clock = Clock::not_before(Timestamp::default());
         let observe = |millis| clock.observe(Timestamp::from_millis(millis)).millis();
         assert_eq!([observe(10), observe(7), observe(12)], [10, 10, 12]);
+    }
+
+    #[test]
+    fn time_goes_on_from_what_was_written_down() {
+        let ahead = Timestamp::from_seconds(4_000_000_000);
+        let clock = Clock::not_before(ahead);
+        let first = clock.now();
+        assert!(first >= ahead && clock.now() >= first);
     }
 
     #[test]

@@ -140,7 +140,7 @@ async fn serve(
     create_clusters(&driver, &config.clusters).await?;
 
     let (stop_serving, stop) = watch::channel(false);
-    let authenticator = Authenticator::new(keys, config.region, clock.clone());
+    let authenticator = Authenticator::new(keys, config.region);
     let sessions = Sessions::default();
     let advertise = config.advertise;
     let app = Arc::new(App {

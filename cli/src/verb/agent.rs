@@ -48,18 +48,27 @@ pub(crate) async fn run(globals: &Globals, args: Args) -> anyhow::Result<()> {
     let config = config(args.config_file.as_deref(), |name| {
         flags.get(name).cloned().or_else(|| env::var(name).ok().filter(|value| !value.is_empty()))
     })?;
-    let target = Target::Configured {
-        endpoint_url: config.endpoint.clone().or_else(|| globals.endpoint_url.clone()),
-        region: config.region.clone(),
-        profile: globals.profile.clone(),
-    };
-    let sdk = aws::load(&target).await;
+    let sdk = aws::load(&target(globals, &config)).await;
     if sdk.region().is_none() {
         return Err(usage("no region is configured").hint("set AWS_DEFAULT_REGION or give --region").into());
     }
     // On the heap: as a part of this future it would be moved about with every verb's.
     let ended = Box::pin(ecsr_agent::run(config, sdk, signals::end_wanted())).await;
     Ok(ended.map_err(|error| Failure::new(Kind::Failed, in_full(&error)))?)
+}
+
+/// TLS is left out only where nothing can need it: a profile may lead through STS.
+fn target(globals: &Globals, config: &Config) -> Target {
+    let endpoint_url = config.endpoint.clone().or_else(|| globals.endpoint_url.clone());
+    let region = config.region.clone();
+    let profile = globals.profile.clone();
+    let profiled = profile.is_some() || env::var_os("AWS_PROFILE").is_some();
+    match endpoint_url {
+        Some(endpoint_url) if endpoint_url.starts_with("http://") && !profiled => {
+            Target::Plain { endpoint_url, region }
+        }
+        endpoint_url => Target::Configured { endpoint_url, region, profile },
+    }
 }
 
 /// The flags, as the variables that they stand for.

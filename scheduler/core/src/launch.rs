@@ -9,7 +9,10 @@ use crate::ids::{ContainerId, Name, TaskId, TaskKey};
 use crate::state::{
     Container, Definition, Desired, Health, Instance, Known, LaunchType, Origin, Tags, Task, Times,
 };
-use crate::task_definition::Demand;
+use crate::task_definition::{Demand, demand};
+
+/// The capability of an agent that runs on a host outside of EC2.
+const EXTERNAL_CAPABILITY: &str = "ecs.capability.external";
 
 /// What the tasks of one call or one deployment have in common.
 #[derive(Debug, Clone)]
@@ -59,6 +62,20 @@ impl Launch<'_> {
             version: 1,
         }
     }
+}
+
+/// What a task needs of an instance: what its definition demands, and for EXTERNAL a host that is one.
+pub fn needs(
+    definition: &Definition,
+    overrides: Option<&ecs::TaskOverride>,
+    launch_type: LaunchType,
+) -> Arc<Demand> {
+    let mut needs = demand(&definition.document, overrides);
+    match launch_type {
+        LaunchType::Ec2 => {}
+        LaunchType::External => needs.attributes.push(EXTERNAL_CAPABILITY.into()),
+    }
+    Arc::new(needs)
 }
 
 fn container(definition: &ecs::ContainerDefinition, context: &mut Context) -> Container {

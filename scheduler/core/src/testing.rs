@@ -13,7 +13,7 @@ use crate::context::Context;
 use crate::ids::{InstanceKey, Name, ServiceKey, TaskKey};
 use crate::reconcile;
 use crate::refusal::Refusal;
-use crate::state::{Desired, Event, Health, Instance, Known, Service, State, Task};
+use crate::state::{Desired, Event, Health, Instance, Known, SETTLED_AFTER, Service, State, Task};
 
 /// One cluster named `default`, its time, and every event that was ever recorded.
 #[derive(Debug)]
@@ -181,11 +181,21 @@ impl World {
                 (Desired::Running, Known::Pending) => Some((task.key.clone(), "RUNNING")),
                 _ => None,
             });
-            let Some((task, status)) = todo else { return };
-            self.report(&task, status);
+            match todo {
+                Some((task, status)) => self.report(&task, status),
+                // Only time is left to tell whether the new tasks can be trusted.
+                None if self.settles(service) => self.pass(SETTLED_AFTER),
+                None => return,
+            }
             each(&self.state);
         }
         panic!("the service never comes to rest");
+    }
+
+    /// Whether a roll-out waits for tasks that run to have run long enough.
+    fn settles(&self, service: &ServiceKey) -> bool {
+        let young = |task: &Arc<Task>| task.times.started.is_some_and(|at| at.plus(SETTLED_AFTER) > self.now);
+        self.service(service).deployments.len() > 1 && self.tasks(service).iter().any(young)
     }
 
     pub fn health(&mut self, task: &TaskKey, health: Health) {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::ws::WebSocket;
+use ecsr_api::sigv4::Identity;
 use ecsr_api::{acs, ecs};
 use ecsr_core::State;
 use ecsr_core::command::Command;
@@ -41,6 +42,7 @@ pub(super) async fn serve(
     app: Arc<App>,
     socket: WebSocket,
     session: Session,
+    identity: Identity,
     version_info: ecs::VersionInfo,
 ) {
     let key = session.key.clone();
@@ -51,6 +53,7 @@ pub(super) async fn serve(
         app: &app,
         socket,
         session,
+        identity,
         version_info,
         published,
         outbox: Outbox::default(),
@@ -74,6 +77,8 @@ struct Channel<'a> {
     app: &'a App,
     socket: WebSocket,
     session: Session,
+    /// Whose key opened the channel; it ends with the key.
+    identity: Identity,
     version_info: ecs::VersionInfo,
     published: watch::Receiver<Arc<State>>,
     outbox: Outbox,
@@ -171,6 +176,9 @@ impl Channel<'_> {
     }
 
     async fn send_payloads(&mut self, state: &State, due: &[Arc<Task>]) -> Result<(), End> {
+        for task in due {
+            self.grants.lament(state, task);
+        }
         let tasks: Vec<acs::Task> = due.iter().map(|task| self.with_credentials(state, task)).collect();
         let mut rest = (due, tasks);
         while !rest.0.is_empty() {
@@ -257,7 +265,9 @@ impl Channel<'_> {
     async fn send_manifest(&mut self, state: &State) -> Result<(), End> {
         let key = &self.session.key;
         let (cluster_arn, container_instance_arn) = arns(state, key);
+        // What waits for its credentials is not known to the agent yet, which takes such a task for a vanished one.
         let running = state.live_tasks_on(key).filter(|task| task.desired == Desired::Running);
+        let running = running.filter(|task| self.outbox.has_told_to_start(task));
         let message_id = self.app.entropy.uuid();
         let message = acs::TaskManifestMessage {
             message_id: Some(message_id.clone()),
@@ -274,6 +284,9 @@ impl Channel<'_> {
     async fn beat(&mut self) -> Result<(), End> {
         if self.heard_at.elapsed() > SILENCE_MAX {
             return Err(End::Silent);
+        }
+        if !self.app.authenticator.is_known(&self.identity.access_key_id) {
+            return Err(End::KeyDeleted);
         }
         self.outbox.forgive();
         if matches!(self.announcement, Announcement::Failed) {

@@ -100,11 +100,10 @@ impl Grants {
 
     /// Asks for what the instance's tasks need and forgets what they no longer do.
     pub(super) fn follow(&mut self, state: &State, instance: &InstanceKey, now: Timestamp) {
-        let wanted: BTreeMap<Wish, String> = wishes(state, instance).collect();
         if !self.roles.are_available() {
-            self.lament(wanted.into_values());
             return;
         }
+        let wanted: BTreeMap<Wish, String> = wishes(state, instance).collect();
         self.held.retain(|wish, _| wanted.contains_key(wish));
         for (wish, role_arn) in wanted {
             let old = match self.held.get(&wish) {
@@ -181,14 +180,17 @@ impl Grants {
         news
     }
 
-    fn lament(&mut self, roles: impl Iterator<Item = String>) {
-        for role_arn in roles {
-            if !self.lamented.contains(&role_arn) {
+    /// Says, once for each role, that a task is sent without it.
+    pub(super) fn lament(&mut self, state: &State, task: &Task) {
+        if self.roles.are_available() {
+            return;
+        }
+        for role_arn in RoleType::ALL.into_iter().filter_map(|role_type| role(state, task, role_type)) {
+            if self.lamented.insert(role_arn.to_owned()) {
                 tracing::warn!(
                     role_arn,
                     "tasks run without this role: the scheduler was given no credentials to assume it"
                 );
-                self.lamented.insert(role_arn);
             }
         }
     }

@@ -84,14 +84,15 @@ pub(crate) async fn open_acs(State(app): State<Arc<App>>, request: Request) -> R
 
 async fn admit_acs(app: &Arc<App>, request: Request) -> Result<Response, Refused> {
     let (mut parts, _) = request.into_parts();
-    app.authenticator.request(&parts, b"")?;
+    let identity = app.authenticator.request(&parts, b"")?;
     let connect =
         acs::Connect::from_query(parts.uri.query().unwrap_or_default()).ok_or(Refused::BadRequest)?;
     let key = instance(&app.driver.state(), &connect.cluster, &connect.container_instance_arn)?;
     let upgrade = upgrade(&mut parts, acs::FRAME_BYTES_MAX).await?;
     let session = app.sessions.enter(&key).ok_or(Refused::Busy)?;
     let app = app.clone();
-    Ok(upgrade.on_upgrade(move |socket| channel::serve(app, socket, session, version_info(connect))))
+    Ok(upgrade
+        .on_upgrade(move |socket| channel::serve(app, socket, session, identity, version_info(connect))))
 }
 
 /// Opens the channel on which an agent publishes health and metrics.

@@ -34,6 +34,8 @@ pub(super) enum End {
     Deregistered,
     #[error("a frame is not signed as it must be: {0}")]
     NotAuthenticated(String),
+    #[error("the access key that opened the connection was deleted")]
+    KeyDeleted,
     #[error("the scheduler is stopping")]
     Stopping,
 }
@@ -44,7 +46,7 @@ impl End {
         match self {
             Self::Closed | Self::Broken | Self::Stuck => None,
             Self::Silent | Self::Superseded | Self::Deregistered => Some(close_code::NORMAL),
-            Self::NotAuthenticated(_) => Some(close_code::POLICY),
+            Self::NotAuthenticated(_) | Self::KeyDeleted => Some(close_code::POLICY),
             Self::Stopping => Some(close_code::AWAY),
         }
     }

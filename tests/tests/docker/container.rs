@@ -2,7 +2,7 @@
 //! description, and where it matters from inside the container.
 
 use ecsr_tests::spec::{container, idle, laid_over, shell, task};
-use ecsr_tests::{Setup, World};
+use ecsr_tests::{Setup, World, wait};
 use serde_json::{Value, json};
 
 const MIB: i64 = 1024 * 1024;
@@ -91,7 +91,6 @@ fn limit_cases() -> Vec<Case> {
                 ("/HostConfig/ShmSize", json!(8 * MIB)),
             ],
         ),
-        case("privileged", json!({"privileged": true}), &[("/HostConfig/Privileged", json!(true))]),
         case(
             "sysctl",
             json!({"systemControls": [{"namespace": "net.core.somaxconn", "value": "99"}]}),
@@ -159,6 +158,18 @@ async fn members_of_a_container_definition_reach_the_engine() {
             assert_eq!(&found, expected, "{}: {pointer}", case.name);
         }
     }
+}
+
+/// Some machines let nobody run a privileged container; that it is asked for can be seen on all.
+#[tokio::test]
+async fn privileged_is_asked_of_the_engine() {
+    let world = World::start().await;
+    let arn = world.run(task("privileged", &[idle("main", json!({"privileged": true}))])).await;
+    wait::until("the container to be made", async || {
+        let seen = world.inspect(&arn, "main").await;
+        if seen["HostConfig"]["Privileged"] == true { Ok(()) } else { Err(seen) }
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -1,8 +1,8 @@
 //! What cannot be done is refused with a reason, in the call or on the task: nothing is dropped silently, and
 //! nothing runs half-configured.
 
-use ecsr_tests::World;
 use ecsr_tests::spec::{idle, laid_over, task};
+use ecsr_tests::{Setup, World};
 use serde_json::{Value, json};
 
 /// Task definitions that ask for what this version does not do, and a word that the refusal must name.
@@ -55,7 +55,9 @@ async fn run_refused(world: &World) -> String {
 
 #[tokio::test]
 async fn what_no_instance_has_is_a_failure_that_says_what_is_missing() {
-    let world = World::start().await;
+    let drivers = r#"["json-file"]"#.to_owned();
+    let setup = Setup { agent: vec![("ECS_AVAILABLE_LOGGING_DRIVERS", drivers)] };
+    let world = World::start_with(setup).await;
     for (members, reason) in [
         (json!({"memory": 100_000_000}), "RESOURCE:MEMORY"),
         (json!({"cpu": 1_000_000}), "RESOURCE:CPU"),

@@ -24,7 +24,6 @@ use crate::refusal::Refusal;
 use crate::state::{Event, Health, State};
 
 pub use self::parse::parse;
-pub(crate) use self::tick::expiries;
 pub use self::tick::{INACTIVE_KEPT, STOPPED_TASKS_KEPT};
 
 /// What can be asked: an API call, a word of an agent, or the passing of time.

@@ -4,7 +4,6 @@
 //! records nothing, and one about a task that is gone is refused, upon which an agent drops it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use ecsr_api::ecs;
 
@@ -14,18 +13,8 @@ use crate::ids::{InstanceKey, Name, TaskKey};
 use crate::refusal::{Refusal, invalid};
 use crate::resolve;
 use crate::state::{
-    ContainerReport, Deployment, Event, Health, Known, Report, Service, ServiceStatus, State, Stop, StopCode,
-    Task,
+    ContainerReport, Event, Health, Known, Report, Service, ServiceStatus, State, Stop, StopCode, Task,
 };
-
-/// A task that ends by itself within this time of its start counts as crashed.
-const CRASHED_WITHIN: Duration = Duration::from_secs(10);
-
-/// The first delay of a crash loop; it doubles with every round of as many crashes as tasks are desired.
-const CRASH_DELAY_FIRST: Duration = Duration::from_secs(1);
-
-/// The longest delay of a crash loop, as documented by ECS.
-const CRASH_DELAY_MAX: Duration = Duration::from_mins(15);
 
 /// Longest reason that is kept, in bytes; agents cut at the same length.
 const REASON_LENGTH_MAX: usize = 1024;
@@ -220,7 +209,7 @@ fn differs(task: &Task, change: &ContainerReport) -> bool {
         || change.network_bindings.as_ref().is_some_and(|bindings| *bindings != container.network_bindings)
 }
 
-/// Keeps the deployment's account of failures: a task that runs clears it, one that ends early adds to it.
+/// Keeps the deployment's account of failures, to which a task that ends by itself adds.
 fn account(state: &State, task: &Task, report: &Report, context: &Context) -> Option<Event> {
     let service = state.services.get(&task.service()?)?;
     if service.status != ServiceStatus::Active {
@@ -230,57 +219,20 @@ fn account(state: &State, task: &Task, report: &Report, context: &Context) -> Op
     let mut changed = Service::clone(service);
     let deployment = &mut changed.deployments[index];
     match report.known {
-        Known::Pending => return None,
-        Known::Running if task.known == Known::Running => return None,
-        Known::Running => deployment.failed_tasks = 0,
+        Known::Pending | Known::Running => return None,
         // Stopped on request: nothing to hold against the deployment.
         Known::Stopped if task.stop.is_some() => return None,
-        Known::Stopped => count_end(deployment, task, service.desired_count, context),
+        Known::Stopped => {
+            let ran = task.times.started.map(|started| context.now.since(started));
+            deployment.count_end(ran, service.desired_count, context.now);
+        }
     }
     (changed != **service).then(|| Event::ServiceSaved(Arc::new(changed)))
-}
-
-fn count_end(deployment: &mut Deployment, task: &Task, desired: u32, context: &Context) {
-    let ran_long = task.times.started.is_some_and(|started| context.now.since(started) >= CRASHED_WITHIN);
-    if task.times.started.is_none() {
-        deployment.failed_tasks += 1;
-    }
-    deployment.crashes = if ran_long { 0 } else { deployment.crashes.saturating_add(1) };
-    deployment.retry_at = crash_delay(deployment.crashes, desired).map(|delay| context.now.plus(delay));
-    deployment.updated_at = context.now;
-}
-
-/// Nothing in the first round, then a delay that doubles from round to round.
-fn crash_delay(crashes: u32, desired: u32) -> Option<Duration> {
-    let rounds = crashes.div_ceil(desired.max(1));
-    let doublings = rounds.checked_sub(2)?;
-    let factor = 2_u32.checked_pow(doublings).unwrap_or(u32::MAX);
-    Some(CRASH_DELAY_FIRST.saturating_mul(factor).min(CRASH_DELAY_MAX))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn crash_loops_are_slowed_down() {
-        let check = |crashes, desired, seconds: Option<u64>| {
-            assert_eq!(
-                crash_delay(crashes, desired),
-                seconds.map(Duration::from_secs),
-                "{crashes} of {desired}"
-            );
-        };
-        check(0, 1, None);
-        check(1, 1, None);
-        check(2, 1, Some(1));
-        check(3, 1, Some(2));
-        check(14, 14, None);
-        check(15, 14, Some(1));
-        check(29, 14, Some(2));
-        check(12, 1, Some(900));
-        check(u32::MAX, 0, Some(900));
-    }
 
     #[test]
     fn long_reasons_are_cut_between_characters() {

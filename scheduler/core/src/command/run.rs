@@ -9,13 +9,13 @@ use super::tick::TOKENS_KEPT;
 use super::{Decision, Reply};
 use crate::context::Context;
 use crate::ids::{Name, TaskKey};
-use crate::launch::Launch;
+use crate::launch::{Launch, needs};
 use crate::names;
 use crate::placement::{self, Ask, Peers, Shortfall};
 use crate::refusal::{Refusal, invalid};
 use crate::resolve;
 use crate::state::{Definition, Event, Instance, InstanceStatus, LaunchType, Origin, State, Tags, Token};
-use crate::task_definition::{self, Strategy, demand};
+use crate::task_definition::{self, Strategy};
 
 use super::supported::{launch_type, network, unsupported};
 
@@ -117,6 +117,7 @@ struct Call<'a> {
     propagate_tags: Option<&'a str>,
     managed_tags: Option<bool>,
     execute_command: Option<bool>,
+    reference_id: Option<&'a str>,
     cluster: Option<&'a str>,
 }
 
@@ -133,6 +134,7 @@ impl<'a> Call<'a> {
             propagate_tags: request.propagate_tags.as_deref(),
             managed_tags: request.enable_ecs_managed_tags,
             execute_command: request.enable_execute_command,
+            reference_id: request.reference_id.as_deref(),
             cluster: request.cluster.as_deref(),
         }
     }
@@ -149,6 +151,7 @@ impl<'a> Call<'a> {
             propagate_tags: request.propagate_tags.as_deref(),
             managed_tags: request.enable_ecs_managed_tags,
             execute_command: request.enable_execute_command,
+            reference_id: request.reference_id.as_deref(),
             cluster: request.cluster.as_deref(),
         }
     }
@@ -161,8 +164,14 @@ struct Order<'a> {
 
 impl<'a> Order<'a> {
     fn read(state: &'a State, call: &Call<'_>) -> Result<Self, Refusal> {
+        if call.execute_command == Some(true) {
+            return Err(unsupported("enableExecuteCommand"));
+        }
+        if call.reference_id.is_some_and(|id| !id.is_empty()) {
+            return Err(unsupported("referenceId"));
+        }
         let definition = super::supported::usable_definition(state, call.task_definition)?;
-        let launch_type = launch_type(call.launch_type, &definition.document)?;
+        let launch_type = launch_type(call.launch_type, &definition.document)?.unwrap_or(LaunchType::Ec2);
         network(call.network_configuration, &definition.document)?;
         let overrides = call.overrides.cloned().unwrap_or_default();
         task_definition::check_overrides(&definition.document, &overrides)?;
@@ -175,9 +184,9 @@ impl<'a> Order<'a> {
             origin: Origin::Standalone,
             group,
             started_by: call.started_by.filter(|text| !text.is_empty()).map(Name::from),
-            demand: Arc::new(demand(&definition.document, Some(&overrides))),
+            demand: needs(definition, Some(&overrides), launch_type),
             overrides: Arc::new(overrides),
-            launch_type: launch_type.unwrap_or(LaunchType::Ec2),
+            launch_type,
             enable_execute_command: call.execute_command.unwrap_or(false),
             tags: tags(state, call, definition)?,
         };

@@ -111,9 +111,7 @@ pub(super) fn create(
         enable_ecs_managed_tags: false,
         enable_execute_command: false,
     };
-    let spec = update(settings, &defaults, definition)?;
-    network(spec.network_configuration.as_ref(), definition)?;
-    Ok(spec)
+    update(settings, &defaults, definition)
 }
 
 /// The settings of a service with those members replaced that were given.
@@ -131,6 +129,8 @@ pub(super) fn update(
     if let Some(given) = settings.network_configuration {
         spec.network_configuration = Some(given.clone());
     }
+    network(spec.network_configuration.as_ref(), definition)?;
+    launch_type(Some(spec.launch_type.as_str()), definition)?;
     place(settings, &mut spec, definition)?;
     if let Some(seconds) = settings.health_check_grace_period {
         names::in_range("healthCheckGracePeriodSeconds", seconds, 0..=i32::MAX)?;

@@ -1,4 +1,5 @@
-//! Forgetting: what has ended stays describable for a while, and then makes room.
+//! Forgetting: what has ended stays describable for a while, and then makes room. The shell ticks at least once a minute,
+//! which is exact enough for all of it.
 
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use ecsr_api::Timestamp;
 use super::{Decision, Reply};
 use crate::context::Context;
 use crate::ids::DefinitionId;
-use crate::state::{DefinitionStatus, Event, InstanceStatus, State};
+use crate::state::{DefinitionStatus, Event, Instance, InstanceStatus, State, Token};
 
 /// How long a STOPPED task stays describable. ECS promises at least an hour.
 pub const STOPPED_TASKS_KEPT: Duration = Duration::from_hours(1);
@@ -19,7 +20,7 @@ pub const INACTIVE_KEPT: Duration = Duration::from_hours(1);
 pub(super) const TOKENS_KEPT: Duration = Duration::from_hours(24);
 
 /// Most things forgotten in one decision, so that a long backlog never stalls the writer.
-const FORGOTTEN_AT_ONCE: usize = 1000;
+const FORGOTTEN_AT_ONCE: usize = 10_000;
 
 pub(super) fn tick(state: &State, context: &Context) -> Decision {
     let now = context.now;
@@ -27,13 +28,14 @@ pub(super) fn tick(state: &State, context: &Context) -> Decision {
     let tasks = tasks.map(|(_, key)| Event::TaskForgotten(key.clone()));
     let services = state.services.values().filter(|one| is_past(one.inactive_at, INACTIVE_KEPT, now));
     let services = services.map(|one| Event::ServiceForgotten(one.key.clone()));
-    let instances = state.instances.values().filter(|one| is_past(one.inactive_at, INACTIVE_KEPT, now));
+    let is_gone = |one: &Instance| {
+        one.status == InstanceStatus::Inactive && is_past(one.inactive_at, INACTIVE_KEPT, now)
+    };
+    let instances = state.instances.values().filter(|one| is_gone(one) || is_ghost(one, now));
     let instances = instances
-        .filter(|one| {
-            one.status == InstanceStatus::Inactive && state.live_tasks_on(&one.key).next().is_none()
-        })
+        .filter(|one| state.live_tasks_on(&one.key).next().is_none())
         .map(|one| Event::InstanceForgotten(one.key.clone()));
-    let tokens = state.tokens.values().filter(|one| is_past(Some(one.at), TOKENS_KEPT, now));
+    let tokens = state.tokens.values().filter(|one| is_spent(state, one, now));
     let tokens =
         tokens.map(|one| Event::TokenForgotten { cluster: one.cluster.clone(), token: one.token.clone() });
     let definitions = state.definitions.values().filter(|one| {
@@ -46,15 +48,16 @@ pub(super) fn tick(state: &State, context: &Context) -> Decision {
     (all.take(FORGOTTEN_AT_ONCE).collect(), Reply::Nothing).into()
 }
 
-/// The next moments at which something is to be forgotten. Of the stopped tasks only the first is of interest.
-pub(crate) fn expiries(state: &State) -> impl Iterator<Item = Timestamp> + '_ {
-    let task = state.stopped_tasks.get_min().map(|(at, _)| at.plus(STOPPED_TASKS_KEPT));
-    let services = state.services.values().filter_map(|one| Some(one.inactive_at?.plus(INACTIVE_KEPT)));
-    let instances = state.instances.values().filter_map(|one| Some(one.inactive_at?.plus(INACTIVE_KEPT)));
-    let tokens = state.tokens.values().map(|one| one.at.plus(TOKENS_KEPT));
-    let definitions =
-        state.definitions.values().filter_map(|one| Some(one.delete_requested_at?.plus(INACTIVE_KEPT)));
-    task.into_iter().chain(services).chain(instances).chain(tokens).chain(definitions)
+/// A token holds for a day, but no longer than its tasks are remembered. SDKs make one for every call.
+fn is_spent(state: &State, token: &Token, now: Timestamp) -> bool {
+    let forgotten = token.tasks.iter().all(|key| !state.tasks.contains_key(key));
+    is_past(Some(token.at), TOKENS_KEPT, now)
+        || (forgotten && is_past(Some(token.at), STOPPED_TASKS_KEPT, now))
+}
+
+/// Registered, but never heard of again: what is left of a registration whose answer was lost.
+fn is_ghost(instance: &Instance, now: Timestamp) -> bool {
+    instance.version == 1 && !instance.connected && is_past(Some(instance.registered_at), INACTIVE_KEPT, now)
 }
 
 fn is_past(since: Option<Timestamp>, kept: Duration, now: Timestamp) -> bool {
@@ -64,7 +67,9 @@ fn is_past(since: Option<Timestamp>, kept: Duration, now: Timestamp) -> bool {
 fn is_used(state: &State, id: &DefinitionId) -> bool {
     let by_task = state.tasks.values().any(|task| task.definition == *id);
     let by_service = state.services.values().any(|service| {
-        service.definition == *id || service.deployments.iter().any(|deployment| deployment.definition == *id)
+        service.definition == *id
+            || service.last_completed.as_ref() == Some(id)
+            || service.deployments.iter().any(|deployment| deployment.definition == *id)
     });
     by_task || by_service
 }

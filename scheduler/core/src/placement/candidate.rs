@@ -58,14 +58,16 @@ impl<'a> Candidate<'a> {
         }
     }
 
-    /// Whether everything but room and peers allows the task.
+    /// Whether everything but room, peers and an absent agent allows the task. What runs there may stay.
     pub fn is_eligible(&self, ask: &Ask<'_>) -> bool {
         self.unsuitable(ask).is_none()
     }
 
     /// The first thing that keeps a task away. ECS looks at resources before attributes and constraints.
     pub fn shortfall(&self, ask: &Ask<'_>) -> Option<Shortfall> {
-        self.unsuitable(ask).cloned().or_else(|| self.no_room(ask.demand)).or_else(|| self.not_distinct(ask))
+        let away = || (!self.instance.connected).then_some(Shortfall::Agent);
+        let unsuitable = self.unsuitable(ask).cloned().or_else(away);
+        unsuitable.or_else(|| self.no_room(ask.demand)).or_else(|| self.not_distinct(ask))
     }
 
     fn unsuitable(&self, ask: &Ask<'_>) -> Option<&Shortfall> {
@@ -73,9 +75,6 @@ impl<'a> Candidate<'a> {
             let instance = self.instance;
             if instance.status == InstanceStatus::Draining {
                 return Some(Shortfall::Draining);
-            }
-            if !instance.connected {
-                return Some(Shortfall::Agent);
             }
             let missing =
                 ask.demand.attributes.iter().find(|name| !instance.attributes.contains_key(name.as_ref()));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ecsr_api::Timestamp;
 
-use crate::state::{Desired, Health, InstanceStatus, Known, Service, State, Task};
+use crate::state::{Container, Desired, Health, InstanceStatus, Known, SETTLED_AFTER, Service, State, Task};
 
 /// Tasks that are meant to run, sorted by their future. One that was already asked to stop is only counted.
 #[derive(Debug, Default)]
@@ -18,11 +18,14 @@ pub(super) struct Census {
     pub unhealthy: Vec<Arc<Task>>,
     /// Asked to stop, but not yet STOPPED.
     pub stopping: usize,
+    /// Set while older tasks are to be replaced: only tasks that had settled by then take their places.
+    trusted: Option<Timestamp>,
 }
 
 impl Census {
     pub fn take(state: &State, service: &Service, now: Timestamp) -> Self {
-        let mut census = Self::default();
+        let rolling = service.deployments.len() > 1;
+        let mut census = Self { trusted: rolling.then_some(now), ..Self::default() };
         for task in state.live_tasks_of(&service.key) {
             match task.desired {
                 Desired::Stopped => census.stopping += 1,
@@ -41,26 +44,39 @@ impl Census {
 
     /// Tasks that count for the lower bound.
     pub fn healthy(&self) -> u32 {
-        count(self.keep.iter().chain(&self.outdated).filter(|task| is_healthy(task)).count())
+        self.kept_healthy() + count(self.outdated.iter().filter(|task| is_healthy(task)).count())
     }
 
     /// Tasks that are as they should be.
     pub fn kept_healthy(&self) -> u32 {
-        count(self.keep.iter().filter(|task| is_healthy(task)).count())
+        count(self.keep.iter().filter(|task| self.has_proven_itself(task)).count())
+    }
+
+    /// Healthy, and in the course of a roll-out for long enough to be trusted with the place of an older task.
+    pub fn has_proven_itself(&self, task: &Task) -> bool {
+        is_healthy(task) && self.trusted.is_none_or(|since| settled_at(task).is_some_and(|at| at <= since))
     }
 }
 
-/// RUNNING, and every essential container that has a health check passes it.
+/// When a task without a health check has run long enough that it is trusted to go on. ECS waits for 40 seconds; what
+/// ends by itself right after its start is seen well before.
+pub(super) fn settled_at(task: &Task) -> Option<Timestamp> {
+    let checked = task.containers.iter().any(|one| one.essential && one.health_checked);
+    let wait = if checked { Duration::ZERO } else { SETTLED_AFTER };
+    Some(task.times.started?.plus(wait))
+}
+
+/// RUNNING, with every essential container running and, if it has a health check, passing it.
 pub(super) fn is_healthy(task: &Task) -> bool {
-    let passes = |health, checked: bool| !checked || health == Health::Healthy;
-    let essential = task.containers.iter().filter(|container| container.essential);
-    task.known == Known::Running && essential.into_iter().all(|one| passes(one.health, one.health_checked))
+    let passes = |one: &Container| !one.health_checked || one.health == Health::Healthy;
+    let mut essential = task.containers.iter().filter(|container| container.essential);
+    task.known == Known::Running && essential.all(|one| one.known != Known::Stopped && passes(one))
 }
 
 /// An essential container fails its health check, past the grace period of the service.
 fn is_unhealthy(task: &Task, service: &Service, now: Timestamp) -> bool {
     let failing = task.containers.iter().any(|one| one.essential && one.health == Health::Unhealthy);
-    failing && grace_ends(task, service).is_none_or(|end| end <= now)
+    failing && grace_ends(task, service).is_some_and(|end| end <= now)
 }
 
 /// The end of the time during which a started task's health checks are ignored.

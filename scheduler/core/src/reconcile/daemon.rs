@@ -9,12 +9,12 @@ use std::sync::Arc;
 use super::census::{Census, count, is_healthy};
 use super::replica::may_start;
 use super::service::stop_all;
-use super::start::{Needs, start_on};
+use super::start::{Needs, complain_of_placement, start_on};
 use super::{Plan, journal_words};
 use crate::context::Context;
 use crate::ids::{InstanceId, InstanceKey, TaskKey};
-use crate::placement;
-use crate::state::{Event, Instance, Known, Service, Task};
+use crate::placement::{self, Shortfall};
+use crate::state::{Event, Instance, Service, Task};
 
 pub(super) fn plan(plan: &mut Plan, service: &Arc<Service>, context: &mut Context) {
     let needs = Needs::of(plan, service);
@@ -28,8 +28,11 @@ pub(super) fn plan(plan: &mut Plan, service: &Arc<Service>, context: &mut Contex
         plan.stop(&task.key, journal_words::unhealthy(), context);
     }
     if may_start(&service, context) {
-        let vacant = vacant(plan, &service, &needs, &eligible);
+        let (vacant, lacking) = vacant(plan, &service, &needs, &eligible);
         start_on(plan, &service, &needs, &vacant, context);
+        if !lacking.is_empty() {
+            complain_of_placement(plan, &service, &lacking, context);
+        }
     }
 }
 
@@ -55,21 +58,26 @@ fn leaving(service: &Service, census: &Census, eligible: &BTreeSet<InstanceId>) 
     misplaced.into_iter().chain(outdated).map(|task| task.key.clone()).collect()
 }
 
-/// Eligible instances with no task of the service, not even one that is about to leave, and with room for one.
+/// Eligible instances with no task of the service, not even one that is about to leave: those with room for one, and
+/// what the others lack. An instance whose agent is away is not complained of.
 fn vacant(
     plan: &Plan,
     service: &Service,
     needs: &Needs,
     eligible: &BTreeSet<InstanceId>,
-) -> Vec<Arc<Instance>> {
-    let taken: BTreeSet<InstanceId> = plan
-        .state
-        .live_tasks_of(&service.key)
-        .filter(|task| task.known != Known::Stopped)
-        .map(|task| task.instance)
-        .collect();
+) -> (Vec<Arc<Instance>>, Vec<(InstanceKey, Shortfall)>) {
+    let taken: BTreeSet<InstanceId> =
+        plan.state.live_tasks_of(&service.key).map(|task| task.instance).collect();
     let key = |id: &InstanceId| InstanceKey { cluster: service.key.cluster.clone(), id: *id };
     let free = eligible.difference(&taken).filter_map(|id| plan.state.instances.get(&key(id)));
     let ask = needs.ask(service);
-    free.filter(|instance| placement::fits(&plan.state, &ask, instance).is_ok()).cloned().collect()
+    let (mut vacant, mut lacking) = (Vec::new(), Vec::new());
+    for instance in free {
+        match placement::fits(&plan.state, &ask, instance) {
+            Ok(()) => vacant.push(instance.clone()),
+            Err(Shortfall::Agent) => {}
+            Err(shortfall) => lacking.push((instance.key.clone(), shortfall)),
+        }
+    }
+    (vacant, lacking)
 }

@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 
-use super::census::{Census, count};
-use super::service::{STEADY_STATE_REPEAT, complain};
+use super::census::{Census, count, is_healthy, settled_at};
+use super::service::{Repeated, STEADY_STATE_REPEAT, complain};
 use super::{Plan, journal_words};
 use crate::context::Context;
 use crate::ids::DeploymentId;
-use crate::state::{CircuitBreaker, Deployment, Desired, Event, Rollout, Service};
+use crate::state::{CircuitBreaker, Deployment, Desired, Event, Rollout, Service, Task};
 
 /// Brings the service's record in line with its tasks; writes nothing when it is.
 pub(super) fn account(plan: &mut Plan, service: &Arc<Service>, census: &Census, context: &mut Context) {
     let mut changed = Service::clone(service);
     retire_replaced(plan, &mut changed);
+    forgive(&mut changed, census, context);
     give_up(plan, &mut changed, context);
     settle(plan, &mut changed, census, context);
     if changed != **service {
@@ -28,6 +29,20 @@ fn retire_replaced(plan: &Plan, service: &mut Service) {
     service.deployments.retain(|one| one.id == primary || alive.contains(&Some(one.id)));
 }
 
+/// A task that started after the last failure and has settled ends the row of failures.
+fn forgive(service: &mut Service, census: &Census, context: &Context) {
+    let primary = service.primary_mut();
+    if primary.failed_tasks == 0 {
+        return;
+    }
+    let newer =
+        census.keep.iter().filter(|task| task.times.started.is_some_and(|at| at >= primary.updated_at));
+    let settled = |task: &Arc<Task>| is_healthy(task) && settled_at(task).is_some_and(|at| at <= context.now);
+    if newer.into_iter().any(settled) {
+        primary.failed_tasks = 0;
+    }
+}
+
 /// A deployment whose tasks keep failing to start is complained of, and given up if its circuit breaker is on.
 fn give_up(plan: &mut Plan, service: &mut Service, context: &mut Context) {
     let threshold = CircuitBreaker::threshold(service.desired_count);
@@ -36,7 +51,14 @@ fn give_up(plan: &mut Plan, service: &mut Service, context: &mut Context) {
         return;
     }
     if !service.spec.circuit_breaker.enable || primary.rollout == Rollout::Completed {
-        complain(plan, service, &journal_words::inconsistent_starts(service), "", context);
+        complain(
+            plan,
+            service,
+            &journal_words::inconsistent_starts(service),
+            "",
+            Repeated::AfterHours,
+            context,
+        );
         return;
     }
     let failed = primary.id;
@@ -53,6 +75,10 @@ fn give_up(plan: &mut Plan, service: &mut Service, context: &mut Context) {
 /// Starts a new deployment of the definition that last completed, if there ever was one.
 fn roll_back(plan: &mut Plan, service: &mut Service, context: &mut Context) {
     let Some(definition) = service.last_completed.clone() else { return };
+    // What fails now is what had worked: rolling back to it would go round in circles.
+    if service.primary().definition == definition {
+        return;
+    }
     let id = DeploymentId::fresh(context);
     let reason = format!("ECS deployment circuit breaker: rolling back to deploymentId {id}.");
     service.primary_mut().rollout_reason.clone_from(&reason);

@@ -82,11 +82,11 @@ pub fn run(state: &State, touched_things: &BTreeSet<Touched>, context: &mut Cont
     plan.events
 }
 
-/// When state changes by the passing of time alone: the earliest moment after `now` at which a plan or a
-/// [`Tick`](crate::command::Command::Tick) can find something to do.
+/// When services change by the passing of time alone: the earliest moment after `now` at which a plan can find
+/// something to do.
 pub fn next_wake(state: &State, now: Timestamp) -> Option<Timestamp> {
     let services = state.services.values().flat_map(|found| service::wakes(state, found));
-    services.chain(crate::command::expiries(state)).filter(|at| *at > now).min()
+    services.filter(|at| *at > now).min()
 }
 
 /// Everything that time alone can have unsettled: all services.

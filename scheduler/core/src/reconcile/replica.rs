@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::census::{Census, count, is_healthy};
-use super::service::{complain, stop_all};
+use super::service::{Repeated, complain, stop_all};
 use super::{Plan, journal_words, start};
 use crate::context::Context;
-use crate::ids::{InstanceId, TaskKey};
-use crate::state::{Known, Rollout, Service, Task};
+use crate::ids::{InstanceId, Name, TaskKey};
+use crate::state::{Event, Known, Rollout, Service, Task};
 
 pub(super) fn plan(plan: &mut Plan, service: &Service, context: &mut Context) {
     let census = Census::take(&plan.state, service, context.now);
@@ -26,7 +26,7 @@ pub(super) fn plan(plan: &mut Plan, service: &Service, context: &mut Context) {
     let mut leaving = scale_in(&census.keep, surplus);
     let pending_outdated = census.outdated.iter().filter(|task| task.known == Known::Pending);
     leaving.extend(pending_outdated.map(|task| task.key.clone()));
-    let replaceable = replaceable(service, &census);
+    let replaceable = replaceable(service, &census, &leaving);
     leaving.extend(replaceable.iter().map(|task| task.key.clone()));
     stop_all(plan, service, &leaving, context);
     replace_unhealthy(plan, service, &census, missing > 0 && room == 0, context);
@@ -34,7 +34,14 @@ pub(super) fn plan(plan: &mut Plan, service: &Service, context: &mut Context) {
     let stuck = missing > 0 && room == 0 && leaving.is_empty() && census.unhealthy.is_empty();
     let settled = census.keep.iter().chain(&census.outdated).all(|task| is_healthy(task));
     if stuck && settled && census.stopping == 0 {
-        complain(plan, service, &journal_words::blocked_by_configuration(service), "", context);
+        complain(
+            plan,
+            service,
+            &journal_words::blocked_by_configuration(service),
+            "",
+            Repeated::AfterHours,
+            context,
+        );
     }
 }
 
@@ -45,8 +52,10 @@ pub(super) fn may_start(service: &Service, context: &Context) -> bool {
 }
 
 /// RUNNING tasks to be replaced that can go now without the service falling below its lower bound.
-fn replaceable<'a>(service: &Service, census: &'a Census) -> Vec<&'a Arc<Task>> {
-    let spare = census.healthy().saturating_sub(service.spec.bounds.lower(service.desired_count));
+fn replaceable<'a>(service: &Service, census: &'a Census, leaving: &[TaskKey]) -> Vec<&'a Arc<Task>> {
+    let leaves = |task: &&Arc<Task>| census.has_proven_itself(task) && leaving.contains(&task.key);
+    let staying = census.healthy().saturating_sub(count(census.keep.iter().filter(leaves).count()));
+    let spare = staying.saturating_sub(service.spec.bounds.lower(service.desired_count));
     let running = census.outdated.iter().filter(|task| task.known == Known::Running);
     // One that is not healthy costs nothing to stop, one that is costs a spare.
     let (healthy, ailing): (Vec<_>, Vec<_>) = running.partition(|task| is_healthy(task));
@@ -72,32 +81,46 @@ fn replace_unhealthy(
     let keys: Vec<TaskKey> = census.unhealthy.iter().map(|task| task.key.clone()).collect();
     if !keys.is_empty() {
         plan.log(&service.key, journal_words::stopped(service, &keys), context);
+        hold_against_deployment(plan, service, count(keys.len()), context);
     }
 }
 
-/// Which tasks go when there are too many: those not yet RUNNING first, then from the zone and the instance that have
-/// most of them, the youngest first.
+/// A task that fails its health checks is a failure of its deployment, as one that never ran is.
+fn hold_against_deployment(plan: &mut Plan, service: &Service, failed: u32, context: &Context) {
+    let mut changed = service.clone();
+    let primary = changed.primary_mut();
+    primary.failed_tasks = primary.failed_tasks.saturating_add(failed);
+    primary.updated_at = context.now;
+    plan.record(Event::ServiceSaved(Arc::new(changed)));
+}
+
+/// Which tasks go when there are too many: those not yet RUNNING first, then those not healthy, then from the zone and
+/// the instance that have most of them, the youngest first.
 fn scale_in(tasks: &[Arc<Task>], surplus: u32) -> Vec<TaskKey> {
+    if surplus as usize >= tasks.len() {
+        return tasks.iter().map(|task| task.key.clone()).collect();
+    }
+    let zone = |task: &Arc<Task>| task.availability_zone.clone();
+    let mut zones: BTreeMap<Option<Name>, u32> = BTreeMap::new();
+    let mut instances: BTreeMap<InstanceId, u32> = BTreeMap::new();
+    for task in tasks {
+        *zones.entry(zone(task)).or_default() += 1;
+        *instances.entry(task.instance).or_default() += 1;
+    }
     let mut left: Vec<&Arc<Task>> = tasks.iter().collect();
     let mut leaving = Vec::new();
     for _ in 0..surplus {
-        let zones = counts(&left, |task| task.availability_zone.as_deref().unwrap_or_default().to_owned());
-        let instances: BTreeMap<InstanceId, u32> = counts(&left, |task| task.instance);
         let rank = |task: &Arc<Task>| {
-            let zone = zones.get(task.availability_zone.as_deref().unwrap_or_default()).copied();
+            let of_zone = zones.get(&task.availability_zone).copied();
+            let of_instance = instances.get(&task.instance).copied();
             let pending = task.known == Known::Pending;
-            (pending, zone, instances.get(&task.instance).copied(), task.times.created, task.key.id)
+            (pending, !is_healthy(task), of_zone, of_instance, task.times.created, task.key.id)
         };
         let Some(worst) = (0..left.len()).max_by_key(|index| rank(left[*index])) else { break };
-        leaving.push(left.swap_remove(worst).key.clone());
+        let task = left.swap_remove(worst);
+        zones.entry(zone(task)).and_modify(|count| *count -= 1);
+        instances.entry(task.instance).and_modify(|count| *count -= 1);
+        leaving.push(task.key.clone());
     }
     leaving
-}
-
-fn counts<K: Ord>(tasks: &[&Arc<Task>], key: impl Fn(&Task) -> K) -> BTreeMap<K, u32> {
-    let mut counts = BTreeMap::new();
-    for task in tasks {
-        *counts.entry(key(task)).or_default() += 1;
-    }
-    counts
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ecsr_api::Timestamp;
 
-use super::census::{Census, grace_ends};
+use super::census::{Census, grace_ends, settled_at};
 use super::{Plan, daemon, deployment, journal_words, replica};
 use crate::context::Context;
 use crate::ids::{ServiceKey, TaskKey};
@@ -13,6 +13,9 @@ use crate::state::{Desired, Event, Health, Known, Scheduling, Service, ServiceSt
 
 /// A steady service says so again after this time, as ECS does; a repeated trouble is repeated no sooner either.
 pub const STEADY_STATE_REPEAT: Duration = Duration::from_hours(6);
+
+/// Most tasks named in one line of the log, which keeps a line readable and a log of a hundred lines small.
+pub(super) const TASKS_PER_EVENT: usize = 50;
 
 /// Plans one round for a service and gives back the events that it added.
 pub(super) fn reconcile(plan: &mut Plan, key: &ServiceKey, context: &mut Context) -> Vec<Event> {
@@ -64,16 +67,34 @@ pub(super) fn stop_all(plan: &mut Plan, service: &Service, tasks: &[TaskKey], co
     for task in tasks {
         plan.stop(task, journal_words::scaling(service.primary().id), context);
     }
-    plan.log(&service.key, journal_words::stopped(service, tasks), context);
+    for tasks in tasks.chunks(TASKS_PER_EVENT) {
+        plan.log(&service.key, journal_words::stopped(service, tasks), context);
+    }
 }
 
-/// Logs a trouble, unless it was said already and nothing was started since: then only after [`STEADY_STATE_REPEAT`].
-pub(super) fn complain(plan: &mut Plan, service: &Service, trouble: &str, rest: &str, context: &mut Context) {
+/// When a trouble that was said already is worth saying again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Repeated {
+    /// Once something was started since, and after [`STEADY_STATE_REPEAT`].
+    AfterStart,
+    /// After [`STEADY_STATE_REPEAT`].
+    AfterHours,
+}
+
+/// Logs a trouble that begins with `trouble`, unless it was said already.
+pub(super) fn complain(
+    plan: &mut Plan,
+    service: &Service,
+    trouble: &str,
+    rest: &str,
+    repeated: Repeated,
+    context: &mut Context,
+) {
     let log = plan.state.service_events.get(&service.key).into_iter().flatten().rev();
-    let since_start = log.take_while(|event| !event.message.contains(") has started "));
-    let recent = since_start.filter(|event| context.now.since(event.created_at) < STEADY_STATE_REPEAT);
-    let repeated = recent.into_iter().any(|event| event.message.starts_with(trouble));
-    if !repeated {
+    let counts = |message: &str| repeated == Repeated::AfterHours || !message.contains(") has started ");
+    let recent = log.take_while(|event| counts(&event.message));
+    let mut recent = recent.filter(|event| context.now.since(event.created_at) < STEADY_STATE_REPEAT);
+    if !recent.any(|event| event.message.starts_with(trouble)) {
         plan.log(&service.key, format!("{trouble}{rest}"), context);
     }
 }
@@ -84,6 +105,9 @@ pub(super) fn wakes(state: &State, service: &Service) -> Vec<Timestamp> {
         return Vec::new();
     }
     let retry = service.primary().retry_at;
+    let unsettled = service.deployments.len() > 1 || service.primary().failed_tasks > 0;
+    let settling =
+        state.live_tasks_of(&service.key).filter(|_| unsettled).filter_map(|task| settled_at(task));
     let repeat = service.steady_since.map(|since| since.plus(STEADY_STATE_REPEAT));
     let failing = |task: &&Arc<Task>| {
         task.known == Known::Running && task.containers.iter().any(|one| one.health == Health::Unhealthy)
@@ -95,5 +119,5 @@ pub(super) fn wakes(state: &State, service: &Service) -> Vec<Timestamp> {
             tasks.filter_map(|task| grace_ends(task, service)).collect()
         }
     };
-    retry.into_iter().chain(repeat).chain(graces).collect()
+    retry.into_iter().chain(repeat).chain(settling).chain(graces).collect()
 }

@@ -3,16 +3,14 @@
 use std::sync::Arc;
 
 use super::census::Census;
-use super::service::complain;
+use super::service::{Repeated, TASKS_PER_EVENT, complain};
 use super::{Plan, journal_words};
 use crate::context::Context;
-use crate::ids::{Name, TaskKey};
-use crate::launch::Launch;
-use crate::placement::{self, Ask, Peers, Placement};
+use crate::ids::{InstanceKey, Name, TaskKey};
+use crate::launch::{Launch, needs};
+use crate::placement::{self, Ask, Peers, Shortfall};
 use crate::state::{Definition, Event, Instance, Origin, PropagateTags, Service, Tags};
-use crate::task_definition::{
-    Constraint, Demand, SpreadField, Strategy, demand, strategies, task_constraints,
-};
+use crate::task_definition::{Constraint, Demand, SpreadField, Strategy, strategies, task_constraints};
 
 /// What the tasks of a service's primary deployment need.
 pub(super) struct Needs {
@@ -29,7 +27,7 @@ impl Needs {
         let constraints = task_constraints(&definition.document, &service.spec.placement_constraints);
         let strategy = strategies(&service.spec.placement_strategy).unwrap_or_default();
         Self {
-            demand: Arc::new(demand(&definition.document, None)),
+            demand: needs(&definition, None, service.spec.launch_type),
             constraints: constraints.unwrap_or_default(),
             strategy: if strategy.is_empty() { default_strategy() } else { strategy },
             definition,
@@ -78,7 +76,7 @@ pub(super) fn start(plan: &mut Plan, service: &Service, census: &Census, count: 
     start_on(plan, service, &needs, &placement.chosen, context);
     // While the service's own tasks are leaving, what they hold is about to be free: no trouble yet.
     if placement.chosen.len() < count as usize && census.stopping == 0 {
-        complain_of_placement(plan, service, &placement, context);
+        complain_of_placement(plan, service, &placement.shortfalls, context);
     }
 }
 
@@ -97,15 +95,21 @@ pub(super) fn start_on(
         started.push(task.key.clone());
         plan.record(Event::TaskPlaced(Arc::new(task)));
     }
-    if !started.is_empty() {
-        plan.log(&service.key, journal_words::started(service, &started), context);
+    for tasks in started.chunks(TASKS_PER_EVENT) {
+        plan.log(&service.key, journal_words::started(service, tasks), context);
     }
 }
 
-fn complain_of_placement(plan: &mut Plan, service: &Service, placement: &Placement, context: &mut Context) {
-    let closest = placement.shortfalls.iter().max_by_key(|(_, shortfall)| shortfall);
+/// Says that there is no room, and which instance came closest.
+pub(super) fn complain_of_placement(
+    plan: &mut Plan,
+    service: &Service,
+    shortfalls: &[(InstanceKey, Shortfall)],
+    context: &mut Context,
+) {
+    let closest = shortfalls.iter().max_by_key(|(_, shortfall)| shortfall);
     let rest = format!(" {}", journal_words::placement_reason(closest));
-    complain(plan, service, &journal_words::unable_to_place(service), &rest, context);
+    complain(plan, service, &journal_words::unable_to_place(service), &rest, Repeated::AfterStart, context);
 }
 
 /// Propagated tags and, when asked for, ECS's own.

@@ -283,6 +283,66 @@ fn a_deleted_service_is_inactive_with_its_last_task() {
 }
 
 #[test]
+fn a_daemon_outlives_the_absence_of_its_agent() {
+    let mut world = world(2);
+    let service = world.serve("web", 0, |request| {
+        request.desired_count = None;
+        request.scheduling_strategy = Some("DAEMON".into());
+    });
+    world.obey(&service, |_| {});
+    let away = world.state.instances.keys().next().cloned().expect("there are two");
+    world.must(Command::AgentDisconnected { instance: away });
+    assert_eq!(world.running(&service), 2);
+    assert_eq!(world.service(&service).desired_count, 2);
+}
+
+#[test]
+fn a_revision_that_runs_for_a_moment_only_replaces_nothing() {
+    let mut world = world(1);
+    let service = world.serve("web", 4, |_| {});
+    world.obey(&service, |_| {});
+    world.define("web", |_| {});
+    world.update(&service, |request| request.task_definition = Some("web".into()));
+    for _ in 0..40 {
+        let new = world.tasks(&service).into_iter().find(|task| task.definition.revision == 2);
+        match new {
+            Some(task) => {
+                world.report(&task.key, "RUNNING");
+                world.report(&task.key, "STOPPED");
+            }
+            None => world.pass(Duration::from_mins(1)),
+        }
+        assert_eq!(world.running(&service), 4);
+    }
+    assert!(world.service(&service).primary().failed_tasks >= 40 - 20);
+    assert_eq!(world.service(&service).primary().rollout, Rollout::InProgress);
+}
+
+#[test]
+fn a_rollback_does_not_go_round_in_circles() {
+    let mut world = world(1);
+    let breaker =
+        ecs::DeploymentCircuitBreaker { enable: Some(true), rollback: Some(true), ..Default::default() };
+    let configuration = ecs::DeploymentConfiguration {
+        deployment_circuit_breaker: Some(breaker),
+        ..ecs::DeploymentConfiguration::default()
+    };
+    let service = world.serve("web", 1, |request| request.deployment_configuration = Some(configuration));
+    world.obey(&service, |_| {});
+    world.update(&service, |request| request.force_new_deployment = Some(true));
+    let first = world.service(&service).primary().id;
+    for _ in 0..20 {
+        let new = world.tasks(&service).into_iter().find(|task| task.deployment() == Some(first));
+        match new {
+            Some(task) => world.report(&task.key, "STOPPED"),
+            None => world.pass(Duration::from_mins(1)),
+        }
+    }
+    assert_eq!(world.service(&service).primary().id, first);
+    assert_eq!(world.service(&service).primary().rollout, Rollout::Failed);
+}
+
+#[test]
 fn nothing_is_planned_when_nothing_is_to_do() {
     let mut world = world(2);
     let service = world.serve("web", 5, |_| {});

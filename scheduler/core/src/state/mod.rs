@@ -23,8 +23,8 @@ pub use self::cluster::{Cluster, ClusterStatus, Definition, DefinitionStatus, Fa
 pub use self::event::{ContainerReport, Event, Report, Token};
 pub use self::instance::{Instance, InstanceStatus, Protocol, Resources, Usage};
 pub use self::service::{
-    Bounds, CircuitBreaker, Deployment, PropagateTags, Rollout, Scheduling, Service, ServiceEvent,
-    ServiceSpec, ServiceStatus,
+    Bounds, CircuitBreaker, Deployment, PropagateTags, Rollout, SETTLED_AFTER, Scheduling, Service,
+    ServiceEvent, ServiceSpec, ServiceStatus,
 };
 pub use self::snapshot::Snapshot;
 pub use self::task::{Container, Desired, Health, Known, LaunchType, Origin, Stop, StopCode, Task, Times};

@@ -1,10 +1,24 @@
 //! Services and their deployments.
 
+use std::time::Duration;
+
 use ecsr_api::{Timestamp, ecs};
 use serde::{Deserialize, Serialize};
 
 use super::{LaunchType, Tags};
 use crate::ids::{DefinitionId, DeploymentId, ServiceKey};
+
+/// How long a task has to run before it is trusted to go on: one that ends sooner failed to start.
+pub const SETTLED_AFTER: Duration = Duration::from_secs(5);
+
+/// A task that ends by itself within this time of its start slows the next starts down.
+const CRASHED_WITHIN: Duration = Duration::from_secs(10);
+
+/// The first delay of a crash loop; it doubles with every round of as many crashes as tasks are desired.
+const CRASH_DELAY_FIRST: Duration = Duration::from_secs(1);
+
+/// The longest delay of a crash loop, as documented by ECS.
+const CRASH_DELAY_MAX: Duration = Duration::from_mins(15);
 
 /// A service: a number of tasks of one task definition, kept running.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -190,6 +204,27 @@ impl Deployment {
     }
 }
 
+impl Deployment {
+    /// Takes note of a task that ended by itself, `ran` after its start; `None` if it never started.
+    pub fn count_end(&mut self, ran: Option<Duration>, desired: u32, now: Timestamp) {
+        if ran.is_none_or(|ran| ran < SETTLED_AFTER) {
+            self.failed_tasks = self.failed_tasks.saturating_add(1);
+        }
+        let crashed = ran.is_none_or(|ran| ran < CRASHED_WITHIN);
+        self.crashes = if crashed { self.crashes.saturating_add(1) } else { 0 };
+        self.retry_at = crash_delay(self.crashes, desired).map(|delay| now.plus(delay));
+        self.updated_at = now;
+    }
+}
+
+/// Nothing in the first round, then a delay that doubles from round to round.
+fn crash_delay(crashes: u32, desired: u32) -> Option<Duration> {
+    let rounds = crashes.div_ceil(desired.max(1));
+    let doublings = rounds.checked_sub(2)?;
+    let factor = 2_u32.checked_pow(doublings).unwrap_or(u32::MAX);
+    Some(CRASH_DELAY_FIRST.saturating_mul(factor).min(CRASH_DELAY_MAX))
+}
+
 /// ECS's `rolloutState`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Rollout {
@@ -236,5 +271,25 @@ mod tests {
     #[test]
     fn a_circuit_breaker_waits_for_at_least_three() {
         assert_eq!([0, 1, 6, 7, 14, 1000].map(CircuitBreaker::threshold), [3, 3, 3, 4, 7, 200]);
+    }
+
+    #[test]
+    fn crash_loops_are_slowed_down() {
+        let check = |crashes, desired, seconds: Option<u64>| {
+            assert_eq!(
+                crash_delay(crashes, desired),
+                seconds.map(Duration::from_secs),
+                "{crashes} of {desired}"
+            );
+        };
+        check(0, 1, None);
+        check(1, 1, None);
+        check(2, 1, Some(1));
+        check(3, 1, Some(2));
+        check(14, 14, None);
+        check(15, 14, Some(1));
+        check(29, 14, Some(2));
+        check(12, 1, Some(900));
+        check(u32::MAX, 0, Some(900));
     }
 }
