@@ -49,7 +49,10 @@ pub(crate) async fn register(api: &Api, config: &Config, engine: &EngineInfo, le
                 }
                 complaint.warn(format!("waiting for cluster {}: {why}", config.cluster));
             }
-            Err(other) => complaint.warn(format!("cannot register, trying again: {other}")),
+            Err(other) => {
+                let at = config.endpoint.as_deref().unwrap_or("the ECS endpoint");
+                complaint.warn(format!("cannot register at {at}, trying again: {other}"));
+            }
         }
         tokio::time::sleep(backoff.pause()).await;
     }

@@ -3,10 +3,12 @@
 
 use std::time::Duration;
 
+use aws_config::environment::credentials::EnvironmentVariableCredentialsProvider;
 use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
 use aws_credential_types::Credentials;
-use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::{ProvideCredentials as _, SharedCredentialsProvider};
 use aws_sdk_ecs::config::SharedHttpClient;
 
 use crate::context::Context;
@@ -39,6 +41,9 @@ pub(crate) async fn load(target: &Target) -> SdkConfig {
         Target::Local(context) => local_config(context),
         Target::Plain { endpoint_url, region } => {
             let loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http_client());
+            if let (Some(region), Ok(keys)) = (region, keys_in_environment().await) {
+                return with_keys(endpoint_url, region, keys, RetryConfig::standard());
+            }
             in_region(loader.endpoint_url(endpoint_url), region.as_ref()).load().await
         }
         Target::Configured { endpoint_url, region, profile } => {
@@ -61,18 +66,27 @@ fn in_region(loader: ConfigLoader, region: Option<&String>) -> ConfigLoader {
     }
 }
 
+/// Keys given as variables are all that is needed: no chain of sources is built, or asked, in vain.
+async fn keys_in_environment() -> Result<Credentials, CredentialsError> {
+    EnvironmentVariableCredentialsProvider::new().provide_credentials().await
+}
+
 /// A local ecsr needs no profile files and no instance metadata, whose look-ups would only cost time.
 fn local_config(context: &Context) -> SdkConfig {
     let keys = Credentials::from_keys(&context.access_key_id, &context.secret_access_key, None);
+    // A scheduler on this machine answers at once or is not there.
+    let retries =
+        RetryConfig::standard().with_max_attempts(3).with_initial_backoff(Duration::from_millis(50));
+    with_keys(&context.endpoint, &context.region, keys, retries)
+}
+
+fn with_keys(endpoint_url: &str, region: &str, keys: Credentials, retries: RetryConfig) -> SdkConfig {
     SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
         .http_client(http_client())
-        .endpoint_url(&context.endpoint)
-        .region(Region::new(context.region.clone()))
+        .endpoint_url(endpoint_url)
+        .region(Region::new(region.to_owned()))
         .credentials_provider(SharedCredentialsProvider::new(keys))
-        // A scheduler on this machine answers at once or is not there.
-        .retry_config(
-            RetryConfig::standard().with_max_attempts(3).with_initial_backoff(Duration::from_millis(50)),
-        )
+        .retry_config(retries)
         .build()
 }

@@ -4,7 +4,7 @@
 use std::env;
 use std::io;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -33,7 +33,9 @@ pub(crate) fn start(verbosity: Verbosity) {
         Verbosity::Client => env::var("ECSR_LOG").ok(),
         Verbosity::Foreground | Verbosity::Server => asked.map(|level| amazons_level(&level).to_owned()),
     };
-    let filter = EnvFilter::builder().parse_lossy(directives.as_deref().unwrap_or(default));
+    // A filter by target and level alone: one by fields would bring a regular expression engine into every agent.
+    let fallback = || default.parse::<Targets>().expect("the defaults are levels");
+    let filter = directives.and_then(|directives| directives.parse().ok()).unwrap_or_else(fallback);
     let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(output::is_coloured());
     tracing_subscriber::registry().with(filter).with(lines).init();
 }

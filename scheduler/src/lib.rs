@@ -134,9 +134,7 @@ async fn serve(
     let surroundings =
         Surroundings { clock: clock.clone(), entropy: entropy.clone(), caller, records_per_snapshot };
     let (stop_writer, writer_stops) = watch::channel(false);
-    let (driver, mut writer) = Driver::start(recovered, journal, surroundings, writer_stops);
-    // The writer's first act is to mark all agents as away; nobody shall see the state from before it.
-    driver.execute(Command::Tick).await.map_err(|_| Error::Failed)?;
+    let (driver, mut writer) = Driver::start(recovered, journal, surroundings, writer_stops).await;
     create_clusters(&driver, &config.clusters).await?;
 
     let (stop_serving, stop) = watch::channel(false);

@@ -60,6 +60,25 @@ enum Held {
     },
 }
 
+impl Held {
+    /// Whether nothing needs to be asked for at this moment.
+    fn holds(&self, now: Timestamp) -> bool {
+        match self {
+            Self::Asked(_) => true,
+            Self::Granted { renew_at: until, .. } | Self::Failed { retry_at: until } => *until > now,
+        }
+    }
+
+    /// What there is to hand out.
+    fn credentials(&self) -> Option<&Arc<acs::IAMRoleCredentials>> {
+        match self {
+            Self::Asked(old) => old.as_ref(),
+            Self::Granted { credentials, .. } => Some(credentials),
+            Self::Failed { .. } => None,
+        }
+    }
+}
+
 /// News of a wish.
 #[derive(Debug)]
 pub(super) enum News {
@@ -106,14 +125,11 @@ impl Grants {
         let wanted: BTreeMap<Wish, String> = wishes(state, instance).collect();
         self.held.retain(|wish, _| wanted.contains_key(wish));
         for (wish, role_arn) in wanted {
-            let old = match self.held.get(&wish) {
-                None => None,
-                Some(Held::Asked(_)) => continue,
-                Some(Held::Granted { renew_at, .. }) if *renew_at > now => continue,
-                Some(Held::Failed { retry_at }) if *retry_at > now => continue,
-                Some(Held::Granted { credentials, .. }) => Some(credentials.clone()),
-                Some(Held::Failed { .. }) => None,
-            };
+            let held = self.held.get(&wish);
+            if held.is_some_and(|held| held.holds(now)) {
+                continue;
+            }
+            let old = held.and_then(Held::credentials).cloned();
             self.held.insert(wish.clone(), Held::Asked(old));
             self.ask(wish, role_arn);
         }
@@ -130,11 +146,7 @@ impl Grants {
 
     /// The credentials of one role of a task.
     pub(super) fn of(&self, key: &TaskKey, role_type: RoleType) -> Option<&acs::IAMRoleCredentials> {
-        match self.held.get(&(key.clone(), role_type))? {
-            Held::Asked(old) => old.as_deref(),
-            Held::Granted { credentials, .. } => Some(credentials),
-            Held::Failed { .. } => None,
-        }
+        self.held.get(&(key.clone(), role_type))?.credentials().map(AsRef::as_ref)
     }
 
     /// The next answer of STS. Never resolves while nothing is asked. Cancellation loses nothing.

@@ -78,9 +78,10 @@ pub(crate) struct Surroundings {
 }
 
 impl Driver {
-    /// Starts the writer on what was recovered. The handle ends when the writer does: after `stop` turned true and
+    /// Starts the writer on what was recovered, and returns when the state is that of a scheduler which has just
+    /// started: before that nobody is to read it. The handle ends when the writer does: after `stop` turned true and
     /// the commands that were already queued are answered.
-    pub(crate) fn start(
+    pub(crate) async fn start(
         recovered: Recovered,
         journal: Box<dyn Journal>,
         surroundings: Surroundings,
@@ -88,7 +89,8 @@ impl Driver {
     ) -> (Self, tokio::task::JoinHandle<Stopped>) {
         let (queue, requests) = mpsc::channel(QUEUE_COMMANDS_MAX);
         let (publisher, published) = watch::channel(recovered.state.clone());
-        let writer = writer::Writer::new(recovered, journal, surroundings, publisher);
+        let mut writer = writer::Writer::new(recovered, journal, surroundings, publisher);
+        writer.open_day().await;
         (Self { queue, published }, tokio::spawn(writer.run(requests, stop)))
     }
 

@@ -105,7 +105,6 @@ impl Writer {
         mut requests: mpsc::Receiver<Request>,
         mut stop: watch::Receiver<bool>,
     ) -> Stopped {
-        self.open_day().await;
         let mut stopping = false;
         loop {
             tokio::select! {
@@ -124,7 +123,7 @@ impl Writer {
     }
 
     /// Nobody is connected to a scheduler that has just started, whatever it knew before. Agents announce themselves.
-    async fn open_day(&mut self) {
+    pub(super) async fn open_day(&mut self) {
         let now = self.surroundings.clock.now();
         let mut batch = Batch::default();
         let instances = self.working.instances.values().filter(|instance| instance.connected);
