@@ -70,7 +70,10 @@ async fn containers_live_and_end<R: Runtime>(runtime: &R, name: &str) {
     let stopped = runtime.inspect(&id).await.expect("it can still be inspected");
     let RunState::Exited(exit) = stopped.state else { panic!("{stopped:?}") };
     assert!(exit.exit_code != 0 && exit.finished_at > exit.started_at, "{exit:?}");
-    assert_eq!(next_of(&mut events, &id).await, EventKind::Died);
+    let EventKind::Died(Some(death)) = next_of(&mut events, &id).await else {
+        panic!("it tells of the death")
+    };
+    assert_eq!(death.exit_code, exit.exit_code);
 
     runtime.remove(&id).await.expect("it can be removed");
     runtime.remove(&id).await.expect("removing twice is no error");

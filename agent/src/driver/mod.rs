@@ -33,8 +33,8 @@ use crate::config::Config;
 use crate::engine::{Action, ContainerKey, Engine, Input, Settings, Status, TaskReport};
 use crate::ledger::Ledger;
 use crate::report::Reporter;
-use crate::runtime::{Event, EventKind, Runtime, RuntimeError};
-use crate::task::{Task, labels};
+use crate::runtime::{Death, Event, EventKind, Runtime, RuntimeError};
+use crate::task::{Task, labels, ports};
 
 /// Pauses between attempts to reach Docker: short, because everything waits for it.
 const RECONNECT_MIN: Duration = Duration::from_millis(200);
@@ -58,6 +58,8 @@ pub(crate) struct Driver<R: Runtime> {
     timers: Timers<Alarm>,
     tasks: BTreeMap<String, Arc<Task>>,
     by_id: BTreeMap<String, ContainerKey>,
+    /// Containers in which the kernel killed something for memory: how they end takes an inspection.
+    starved: BTreeSet<String>,
     /// Who waits for which image: one pull serves all.
     pulls: BTreeMap<String, Vec<ContainerKey>>,
     /// The environment that an image sets, by reference, from its last lookup.
@@ -101,6 +103,7 @@ impl<R: Runtime> Driver<R> {
             timers: Timers::default(),
             tasks: BTreeMap::new(),
             by_id: BTreeMap::new(),
+            starved: BTreeSet::new(),
             pulls: BTreeMap::new(),
             image_env: BTreeMap::new(),
             ledger,
@@ -170,13 +173,30 @@ impl<R: Runtime> Driver<R> {
         let Some(key) = self.by_id.get(&event.id).cloned() else { return };
         match event.kind {
             EventKind::Started if !self.engine.is_start_news(&key) => {}
-            EventKind::Started | EventKind::Died => self.inspect(key, event.id.clone()),
+            EventKind::Started => self.inspect(key, event.id.clone()),
+            EventKind::Died(death) => self.died(key, event.id.clone(), death),
+            EventKind::OutOfMemory => drop(self.starved.insert(event.id.clone())),
             EventKind::Destroyed if self.hands.was_replaced(&event.id) => {}
             EventKind::Destroyed => self.feed(Input::Gone { key, id: event.id.clone() }),
             EventKind::Health(health) if !self.config.health_disabled => {
                 self.feed(Input::Health { key, health });
             }
             EventKind::Health(_) => {}
+        }
+    }
+
+    /// A death ends its container as soon as it is told. An inspection would be answered only after Docker has
+    /// released the network and the mounts, which takes about as long as a start does; it is made where that is the
+    /// very thing to wait for (a fixed port is not free before) or where the event does not say enough.
+    fn died(&mut self, key: ContainerKey, id: String, death: Option<Death>) {
+        let is_starved = self.starved.remove(&id);
+        let container = self.tasks.get(&key.task_arn).and_then(|task| task.container(&key.container));
+        let holds_ports = container.is_none_or(ports::are_fixed);
+        match death {
+            Some(Death { exit_code, at }) if !is_starved && !holds_ports && self.engine.takes_death(&key) => {
+                self.feed(Input::Died { key, id, exit_code, at });
+            }
+            Some(_) | None => self.inspect(key, id),
         }
     }
 
@@ -295,6 +315,7 @@ impl<R: Runtime> Driver<R> {
                     self.ledger.update(|entries| entries.acknowledged.remove(&task_arn));
                     self.tasks.remove(&task_arn);
                     self.by_id.retain(|_, key| key.task_arn != task_arn);
+                    self.starved.retain(|id| self.by_id.contains_key(id));
                     self.drop_unused_image_env();
                 }
             }

@@ -208,6 +208,24 @@ impl Container {
         self.spec.health_checked
     }
 
+    /// Whether the bare news of a death ends it: its run is known, and it is not to be restarted in place, for which
+    /// one exit must be told from the next by the runtime's own times.
+    pub(super) fn takes_death(&self) -> bool {
+        let runs = matches!(self.phase, Phase::Running { .. } | Phase::Stopping { .. });
+        runs && self.started_at.is_some() && self.spec.restart.is_none()
+    }
+
+    /// The runtime told that its process ended.
+    pub(super) fn on_died(&mut self, id: &str, exit_code: i64, at: Timestamp) {
+        if let Some(started_at) = self.started_at
+            && self.takes_death()
+            && self.id() == Some(id)
+        {
+            let exit = Exit { started_at, finished_at: at, exit_code, oom_killed: false, error: None };
+            self.end(id.to_owned(), exit);
+        }
+    }
+
     /// The container is not there any more: nothing of it can run.
     pub(super) fn on_gone(&mut self, id: &str, now: Timestamp) {
         if self.is_stopped() || self.id() != Some(id) {

@@ -29,7 +29,7 @@ pub use order::{Action, ContainerKey, Image, Input, Removal, Settings, Timer};
 pub use spec::{Condition, ContainerSpec, Dependency, RestartPolicy, SpecError, TaskSpec};
 pub use view::{ContainerReport, ContainerView, Status, TaskReport, TaskView};
 
-use container::{Phase, Reaction};
+use container::{Container, Phase, Reaction};
 use task::Task;
 
 /// First pause before a failed stop is tried again; doubles up to [`STOP_RETRY_MAX`].
@@ -75,9 +75,7 @@ impl Engine {
 
     /// Whether a start of this container is news: it was not asked for, or it was thought to be over.
     pub fn is_start_news(&self, key: &ContainerKey) -> bool {
-        let task = self.tasks.get(&key.task_arn);
-        let container = task.and_then(|task| task.containers.iter().find(|c| c.spec.name == key.container));
-        container.is_some_and(|container| match container.phase {
+        self.container(key).is_some_and(|container| match container.phase {
             Phase::Starting { .. } | Phase::Running { .. } | Phase::Stopping { .. } => false,
             Phase::Waiting
             | Phase::Pulling
@@ -86,6 +84,16 @@ impl Engine {
             | Phase::Created { .. }
             | Phase::Stopped { .. } => true,
         })
+    }
+
+    /// Whether [`Input::Died`] would end this container; otherwise it takes an inspection.
+    pub fn takes_death(&self, key: &ContainerKey) -> bool {
+        self.container(key).is_some_and(Container::takes_death)
+    }
+
+    fn container(&self, key: &ContainerKey) -> Option<&Container> {
+        let task = self.tasks.get(&key.task_arn)?;
+        task.containers.iter().find(|container| container.spec.name == key.container)
     }
 
     /// The tasks as telemetry and introspection see them, by ARN.
@@ -124,6 +132,10 @@ impl Engine {
             Input::Observed { key, snapshot } => {
                 self.with_container(&key, now, &mut out, |container| container.observe(snapshot, now));
             }
+            Input::Died { key, id, exit_code, at } => self.with_container(&key, now, &mut out, |container| {
+                container.on_died(&id, exit_code, at);
+                Reaction::None
+            }),
             Input::Gone { key, id } => self.with_container(&key, now, &mut out, |container| {
                 container.on_gone(&id, now);
                 Reaction::None
@@ -266,7 +278,7 @@ impl Engine {
         }
     }
 
-    fn container_mut(&mut self, key: &ContainerKey) -> Option<&mut container::Container> {
+    fn container_mut(&mut self, key: &ContainerKey) -> Option<&mut Container> {
         self.tasks.get_mut(&key.task_arn)?.container_mut(&key.container)
     }
 
@@ -289,7 +301,7 @@ impl Engine {
         key: &ContainerKey,
         now: Timestamp,
         out: &mut Vec<Action>,
-        change: impl FnOnce(&mut container::Container) -> Reaction,
+        change: impl FnOnce(&mut Container) -> Reaction,
     ) {
         let default_grace = self.settings.stop_timeout;
         self.with(&key.task_arn, now, out, |task, out| {

@@ -92,6 +92,17 @@ pub enum Input {
         /// What was seen.
         snapshot: Snapshot,
     },
+    /// The container's process ended; the runtime said so without being asked.
+    Died {
+        /// The container.
+        key: ContainerKey,
+        /// The id that was told of.
+        id: String,
+        /// The exit code, 128 + signal when a signal ended it.
+        exit_code: i64,
+        /// When it ended.
+        at: Timestamp,
+    },
     /// The container does not exist any more.
     Gone {
         /// The container.

@@ -126,6 +126,25 @@ impl Story {
 }
 
 #[test]
+fn the_news_of_a_death_is_enough_for_a_run_that_is_known() {
+    let died = |id: &str| Input::Died { key: key("web"), id: id.to_owned(), exit_code: 137, at: NOW };
+    let mut story = Story::of(vec![container("web")]);
+    story.tell(died("another"));
+    assert_eq!(story.statuses(), [Status::Running], "not this container's death");
+    story.tell(died("id-web"));
+    assert_eq!(story.statuses(), [Status::Running, Status::Stopped]);
+    assert_eq!(story.last("web").exit_code, Some(137));
+    story.observe("web", exited("web", 137, 5));
+    assert_eq!(story.reports.len(), 2, "the inspection after it is no news");
+
+    let policy = RestartPolicy { ignored_exit_codes: Vec::new(), attempt_period: Duration::ZERO };
+    let mut story = Story::of(vec![ContainerSpec { restart: Some(policy), ..container("web") }]);
+    assert!(!story.engine.takes_death(&key("web")), "one exit must be told from the next");
+    story.tell(died("id-web"));
+    assert_eq!(story.statuses(), [Status::Running]);
+}
+
+#[test]
 fn a_task_runs_and_ends_with_its_essential_container() {
     let mut story = Story::of(vec![container("web"), optional(container("side"))]);
     assert_eq!(story.statuses(), [Status::Running]);

@@ -14,8 +14,8 @@ use futures_util::{StreamExt, stream};
 use tokio::sync::broadcast;
 
 use super::{
-    CreateRequest, EngineInfo, Event, EventKind, ImageInfo, Listed, PullRequest, Runtime, RuntimeError,
-    Usage, VolumeRequest,
+    CreateRequest, Death, EngineInfo, Event, EventKind, ImageInfo, Listed, PullRequest, Runtime,
+    RuntimeError, Usage, VolumeRequest,
 };
 use crate::engine::{BoundPorts, Exit, Health, NetworkBinding, RunState, Snapshot};
 
@@ -160,7 +160,7 @@ impl FakeRuntime {
         let RunState::Running { started_at } = found.state else { return false };
         found.state =
             RunState::Exited(Exit { started_at, finished_at, exit_code, oom_killed: false, error: None });
-        self.emit(id, found.name.clone(), EventKind::Died);
+        self.emit(id, found.name.clone(), EventKind::Died(Some(Death { exit_code, at: finished_at })));
         true
     }
 
@@ -392,7 +392,8 @@ impl Runtime for FakeRuntime {
             }
             let exit = Exit { started_at, finished_at, exit_code: 143, oom_killed: false, error: None };
             found.state = RunState::Exited(exit);
-            self.emit(id, found.name.clone(), EventKind::Died);
+            let death = Death { exit_code: 143, at: finished_at };
+            self.emit(id, found.name.clone(), EventKind::Died(Some(death)));
             Ok(())
         })
     }

@@ -182,12 +182,23 @@ pub struct Event {
 pub enum EventKind {
     /// It was started.
     Started,
-    /// Its process ended.
-    Died,
+    /// Its process ended, as the event tells if it does.
+    Died(Option<Death>),
+    /// The kernel killed something in it for its memory limit.
+    OutOfMemory,
     /// It does not exist any more.
     Destroyed,
     /// Its health check gave a verdict.
     Health(Health),
+}
+
+/// How a process ended, as an event tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Death {
+    /// The exit code, 128 + signal when a signal ended it.
+    pub exit_code: i64,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// One sample of what a container uses; the counters grow from its start.

@@ -60,6 +60,11 @@ pub(crate) fn ranges(container: &Container) -> Vec<((u16, u16), String)> {
         .collect()
 }
 
+/// Whether the container holds host ports that another task may be waiting for by number.
+pub(crate) fn are_fixed(container: &Container) -> bool {
+    mappings(container).any(|mapping| mapping.host_port.is_some_and(|port| port > 0))
+}
+
 /// Decides every mapping of a container. `picker` is used for ranges, and for single dynamic ports only if
 /// `docker_chooses` is not the operator's wish.
 pub(crate) fn choose(

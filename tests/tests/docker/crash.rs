@@ -132,8 +132,14 @@ async fn restart(world: &mut World, victim: Victim) {
 }
 
 /// A task that runs to its end through everything: whatever was under way before it has been dealt with after it.
+/// An agent that was just killed counts as connected until its scheduler notices, so the task may find none at first.
 async fn settle(world: &World) {
-    let arn = world.run(task("settled", &[shell("main", "exit 0", json!({}))])).await;
+    let definition = world.register(task("settled", &[shell("main", "exit 0", json!({}))])).await;
+    let arn = wait::until("a task to be placed", async || {
+        let answer = world.api.call("RunTask", json!({"taskDefinition": definition})).await;
+        answer["tasks"][0]["taskArn"].as_str().map(str::to_owned).ok_or(answer)
+    })
+    .await;
     world.await_task(&arn, "STOPPED").await;
 }
 

@@ -191,7 +191,7 @@ impl Runtime for DockerRuntime {
         let filters = [
             ("type", vec!["container"]),
             ("label", vec![label]),
-            ("event", vec!["start", "die", "destroy", "health_status"]),
+            ("event", vec!["start", "die", "oom", "destroy", "health_status"]),
         ];
         let options = EventsOptionsBuilder::new()
             .since(&format!("{}.{:09}", since.as_secs(), since.subsec_nanos()))

@@ -8,7 +8,7 @@ use bollard::models::{
 use ecsr_api::Timestamp;
 
 use crate::engine::{BoundPorts, Exit, Health, NetworkBinding, RunState, Snapshot};
-use crate::runtime::{Event, EventKind, ImageInfo, NetworkUsage, RuntimeError, Usage};
+use crate::runtime::{Death, Event, EventKind, ImageInfo, NetworkUsage, RuntimeError, Usage};
 use crate::text::chain;
 
 /// Sorts Docker's errors by what the caller can do about them.
@@ -107,16 +107,24 @@ pub(super) fn image(found: ImageInspect) -> ImageInfo {
 
 pub(super) fn event(message: EventMessage) -> Option<Event> {
     let actor = message.actor?;
+    let mut attributes = actor.attributes.unwrap_or_default();
     let kind = match message.action?.as_str() {
         "start" => EventKind::Started,
-        "die" => EventKind::Died,
+        "die" => EventKind::Died(death(message.time_nano, attributes.get("exitCode"))),
+        "oom" => EventKind::OutOfMemory,
         "destroy" => EventKind::Destroyed,
         "health_status: healthy" => EventKind::Health(Health::Healthy),
         "health_status: unhealthy" => EventKind::Health(Health::Unhealthy),
         _ => return None,
     };
-    let name = actor.attributes.and_then(|mut attributes| attributes.remove("name")).unwrap_or_default();
+    let name = attributes.remove("name").unwrap_or_default();
     Some(Event { id: actor.id?, name, kind })
+}
+
+fn death(time_nano: Option<i64>, exit_code: Option<&String>) -> Option<Death> {
+    const NANOS_PER_MILLI: i64 = 1_000_000;
+    let at = Timestamp::from_millis(time_nano? / NANOS_PER_MILLI);
+    Some(Death { exit_code: exit_code?.parse().ok()?, at })
 }
 
 pub(super) fn usage(sample: &ContainerStatsResponse) -> Usage {
@@ -197,6 +205,24 @@ mod tests {
         for (json, expected) in cases {
             assert_eq!(state(&json), expected, "{json}");
         }
+    }
+
+    #[test]
+    fn events_tell_what_happened() {
+        let check = |action: &str, attributes: &str, expected: Option<EventKind>| {
+            let json = format!(
+                r#"{{"Action":"{action}","Actor":{{"ID":"id","Attributes":{attributes}}},"timeNano":1795386788903000000}}"#
+            );
+            let told = event(serde_json::from_str(&json).unwrap());
+            assert_eq!(told.map(|event| event.kind), expected, "{action} {attributes}");
+        };
+        let at = Timestamp::from_millis(1_795_386_788_903);
+        check("start", "{}", Some(EventKind::Started));
+        check("die", r#"{"exitCode":"137"}"#, Some(EventKind::Died(Some(Death { exit_code: 137, at }))));
+        check("die", "{}", Some(EventKind::Died(None)));
+        check("oom", "{}", Some(EventKind::OutOfMemory));
+        check("health_status: healthy", "{}", Some(EventKind::Health(Health::Healthy)));
+        check("exec_die", r#"{"exitCode":"0"}"#, None);
     }
 
     #[test]

@@ -195,9 +195,9 @@ mod tests {
     fn the_median_is_the_middle() {
         let check = |millis: &[u64], expected: Option<f64>| assert_eq!(median(&times(millis)), expected);
         check(&[], None);
-        check(&[300], Some(0.3));
-        check(&[900, 100, 200], Some(0.2));
-        check(&[100, 200, 400, 900], Some(0.3));
+        check(&[500], Some(0.5));
+        check(&[875, 125, 250], Some(0.25));
+        check(&[125, 250, 500, 875], Some(0.375));
     }
 
     #[test]
