@@ -20,6 +20,7 @@ mod signals;
 mod verb;
 mod wait;
 
+use std::env;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -76,7 +77,7 @@ enum Verb {
 const SCHEDULER_THREADS: usize = 2;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = bare_agent().unwrap_or_else(Cli::parse);
     logging::start(match &cli.verb {
         Verb::Scheduler(_) | Verb::Agent(_) => Verbosity::Server,
         Verb::Up(_) => Verbosity::Foreground,
@@ -86,6 +87,16 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => error::report(&error),
     }
+}
+
+/// An agent's container runs `ecsr agent` and no more, all of its settings being variables. No parser is built for it:
+/// the pages of one would stay resident on every host for nothing.
+fn bare_agent() -> Option<Cli> {
+    let mut words = env::args_os().skip(1);
+    let bare = words.next().is_some_and(|word| word == "agent") && words.next().is_none();
+    let configured = env::var_os("ECS_CONFIG_FILE").is_some();
+    let agent = || Cli { globals: Globals::default(), verb: Verb::Agent(verb::agent::Args::default()) };
+    (bare && !configured).then(agent)
 }
 
 fn dispatch(cli: Cli) -> anyhow::Result<()> {

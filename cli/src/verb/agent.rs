@@ -26,7 +26,7 @@ Examples:
 Every variable of Amazon's agent may be set in the environment, in /etc/ecs/ecs.config or with --set.";
 
 /// Run the agent alone, in the foreground
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct Args {
     /// The ECS endpoint (ECS_BACKEND_HOST); default: what the AWS configuration leads to
     #[arg(long, value_name = "URL")]

@@ -1,31 +1,53 @@
 //! Rolling updates, watched from outside: at no moment do fewer containers run than the minimum allows, or more
 //! than the maximum.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::pin::pin;
 
 use ecsr_tests::spec::{container, laid_over, task, web};
 use ecsr_tests::{World, wait};
 use serde_json::{Value, json};
 
-/// How many containers of all revisions of the family run, over and over until `done`; answers the least and the
-/// most that were seen.
+/// Counts the containers of a family, of all revisions, whose process lives. Processes, because the engine calls a
+/// container running until it has cleaned up after it, when another may long have taken its place.
+struct Census<'a> {
+    world: &'a World,
+    family: &'a str,
+    /// The process of each container that was ever seen running, by the container's id.
+    processes: BTreeMap<String, u64>,
+}
+
+impl Census<'_> {
+    async fn count(&mut self) -> usize {
+        let is_dead = |process: &u64| !Path::new(&format!("/proc/{process}")).exists();
+        let dead: BTreeSet<String> =
+            self.processes.iter().filter(|(_, process)| is_dead(process)).map(|(id, _)| id.clone()).collect();
+        let mut running = self.world.containers_of(self.family).await;
+        running.retain(|one| one.state == "running" && !dead.contains(&one.id));
+        for fresh in running.iter().filter(|one| !self.processes.contains_key(&one.id)).collect::<Vec<_>>() {
+            let process = self.world.engine.inspect(&fresh.id).await["State"]["Pid"].as_u64();
+            self.processes.extend(process.filter(|id| *id > 0).map(|process| (fresh.id.clone(), process)));
+        }
+        running.len()
+    }
+}
+
+/// Counts over and over until `done`; answers the least and the most that were seen.
 async fn watched<T>(
     world: &World,
     family: &str,
     done: impl Future<Output = T>,
 ) -> (T, RangeInclusive<usize>) {
     let mut done = pin!(done);
+    let mut census = Census { world, family, processes: BTreeMap::new() };
     let (mut least, mut most) = (usize::MAX, 0);
     loop {
-        let looked = async {
-            let containers = world.containers_of(family).await;
-            containers.iter().filter(|one| one.state == "running").count()
-        };
         tokio::select! {
             outcome = &mut done => return (outcome, least..=most),
-            running = looked => (least, most) = (least.min(running), most.max(running)),
+            running = census.count() => (least, most) = (least.min(running), most.max(running)),
         }
     }
 }

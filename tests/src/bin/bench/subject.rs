@@ -79,10 +79,13 @@ impl Subject {
 
     /// Kills one container; answers how long it took until its replacement was RUNNING.
     pub async fn replace_one(&self, engine: &Engine) -> Duration {
-        let victim = self.running(engine).await.into_iter().next().expect("the service runs");
+        // The engine's list still has what was killed in the round before; the API knows better.
+        let tasks = self.api.list_tasks(json!({"serviceName": NAME})).await;
+        let victim = self.running(engine).await.into_iter().find(|(_, task)| tasks.contains(task));
+        let (container, task) = victim.expect("the service runs");
         let began = Instant::now();
-        engine.kill(&victim.0).await;
-        while !self.is_whole_without(&victim.1).await {
+        engine.kill(&container).await;
+        while !self.is_whole_without(&task).await {
             assert!(began.elapsed() < wait::PATIENCE, "the killed container is replaced");
         }
         began.elapsed()
