@@ -29,6 +29,10 @@ const ROUNDS: usize = 5;
 /// Kills of a container, and single containers made for comparison, per round.
 const REPLACEMENTS_PER_ROUND: usize = 2;
 
+/// Time before each measurement for the engine to come to rest: what it still cleans up after the one before is not
+/// to be counted against the next.
+const REST: Duration = Duration::from_millis(700);
+
 /// How the report is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Format {
@@ -92,23 +96,33 @@ async fn start(args: &Args) -> Report {
     }
     for round in 1..=args.rounds {
         eprintln!("round {round} of {}", args.rounds);
+        rest().await;
         report.take(Figure::Floor, floor::start_all(&engine).await);
+        rest().await;
         report.take(Figure::Ecsr, subject.start_all(&engine).await);
         for _ in 0..REPLACEMENTS_PER_ROUND {
+            rest().await;
             report.take(Figure::FloorOfOne, floor::start_one(&engine).await);
+            rest().await;
             report.take(Figure::Replacement, subject.replace_one(&engine).await);
         }
         subject.clear(&engine).await;
         if let Ok(compose) = &compose {
+            rest().await;
             report.take(Figure::Compose, compose.start_all(&engine).await);
         }
         if let Ok(swarm) = &swarm {
+            rest().await;
             report.take(Figure::Swarm, swarm.start_all(&engine).await);
         }
     }
     memory::settle().await;
     report.memory(subject.memory(&engine).await);
     report
+}
+
+async fn rest() {
+    tokio::time::sleep(REST).await;
 }
 
 /// Seconds with what a stopwatch can honestly tell.
