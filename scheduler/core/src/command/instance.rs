@@ -13,7 +13,7 @@ use crate::names;
 use crate::refusal::{Refusal, client, invalid};
 use crate::resolve;
 use crate::state::{
-    Desired, Event, Instance, InstanceStatus, Known, Report, Resources, State, Stop, StopCode, Task,
+    Desired, Event, Instance, InstanceStatus, Report, Resources, State, Stop, StopCode, Task,
 };
 
 /// Most instances of one UpdateContainerInstancesState.
@@ -288,14 +288,6 @@ fn orphaned(task: &Task, context: &Context) -> Event {
         Desired::Running => Some(Stop { code: StopCode::UserInitiated, reason }),
         Desired::Stopped => None,
     };
-    let report = Report {
-        at: context.now,
-        known: Known::Stopped,
-        containers: Vec::new(),
-        pull_started: None,
-        pull_stopped: None,
-        execution_stopped: None,
-        stop,
-    };
+    let report = Report::ended(context.now, stop);
     Event::TaskReported { task: task.key.clone(), report }
 }

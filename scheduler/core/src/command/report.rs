@@ -84,15 +84,7 @@ pub(super) fn refused(state: &State, key: &TaskKey, reason: &str, context: &Cont
     let unsent = state.tasks.get(key).filter(|task| !task.acknowledged && task.known == Known::Pending);
     let events = unsent.map(|task| {
         let stop = Stop { code: StopCode::TaskFailedToStart, reason: shortened(reason.to_owned()) };
-        let report = Report {
-            at: context.now,
-            known: Known::Stopped,
-            containers: Vec::new(),
-            pull_started: None,
-            pull_stopped: None,
-            execution_stopped: None,
-            stop: Some(stop),
-        };
+        let report = Report::ended(context.now, Some(stop));
         record(state, task, report, context)
     });
     (events.unwrap_or_default(), Reply::Nothing).into()

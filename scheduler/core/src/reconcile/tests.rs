@@ -34,6 +34,16 @@ fn deployment(minimum: i32, maximum: i32) -> ecs::DeploymentConfiguration {
     }
 }
 
+/// A circuit breaker that returns to what worked.
+fn rolling_back() -> ecs::DeploymentConfiguration {
+    let breaker =
+        ecs::DeploymentCircuitBreaker { enable: Some(true), rollback: Some(true), ..Default::default() };
+    ecs::DeploymentConfiguration {
+        deployment_circuit_breaker: Some(breaker),
+        ..ecs::DeploymentConfiguration::default()
+    }
+}
+
 fn healthy_and_active(state: &State, service: &ServiceKey) -> (usize, usize) {
     let active = state.live_tasks_of(service).filter(|task| task.desired == Desired::Running);
     let all: Vec<_> = active.collect();
@@ -191,13 +201,7 @@ fn crash_loops_are_backed_off_and_a_new_revision_starts_at_once() {
 #[test]
 fn the_circuit_breaker_returns_to_what_worked() {
     let mut world = world(1);
-    let breaker =
-        ecs::DeploymentCircuitBreaker { enable: Some(true), rollback: Some(true), ..Default::default() };
-    let configuration = ecs::DeploymentConfiguration {
-        deployment_circuit_breaker: Some(breaker),
-        ..ecs::DeploymentConfiguration::default()
-    };
-    let service = world.serve("web", 2, |request| request.deployment_configuration = Some(configuration));
+    let service = world.serve("web", 2, |request| request.deployment_configuration = Some(rolling_back()));
     world.obey(&service, |_| {});
     world.define("web", |_| {});
     world.update(&service, |request| request.task_definition = Some("web".into()));
@@ -321,13 +325,7 @@ fn a_revision_that_runs_for_a_moment_only_replaces_nothing() {
 #[test]
 fn a_rollback_does_not_go_round_in_circles() {
     let mut world = world(1);
-    let breaker =
-        ecs::DeploymentCircuitBreaker { enable: Some(true), rollback: Some(true), ..Default::default() };
-    let configuration = ecs::DeploymentConfiguration {
-        deployment_circuit_breaker: Some(breaker),
-        ..ecs::DeploymentConfiguration::default()
-    };
-    let service = world.serve("web", 1, |request| request.deployment_configuration = Some(configuration));
+    let service = world.serve("web", 1, |request| request.deployment_configuration = Some(rolling_back()));
     world.obey(&service, |_| {});
     world.update(&service, |request| request.force_new_deployment = Some(true));
     let first = world.service(&service).primary().id;

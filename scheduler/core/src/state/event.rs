@@ -66,6 +66,21 @@ pub struct Report {
     pub stop: Option<Stop>,
 }
 
+impl Report {
+    /// The end of a task of which no agent will report anything: the scheduler itself lets go of it.
+    pub fn ended(at: Timestamp, stop: Option<Stop>) -> Self {
+        Self {
+            at,
+            known: Known::Stopped,
+            containers: Vec::new(),
+            pull_started: None,
+            pull_stopped: None,
+            execution_stopped: None,
+            stop,
+        }
+    }
+}
+
 /// What a report says of one container. What is absent was not reported and stays as it was.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ContainerReport {
