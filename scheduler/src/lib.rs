@@ -14,11 +14,11 @@
 //! Invariants: nobody is answered before what they asked for is durable; reads and agent sessions see durable state
 //! only; nothing of a request is acted upon before its signature was checked.
 
-mod agents;
+pub mod agents;
 mod app;
 mod auth;
 mod clock;
-mod driver;
+pub mod driver;
 mod entropy;
 mod http;
 pub mod journal;

@@ -30,7 +30,7 @@ pub(crate) struct Roles {
 
 /// Why there are no credentials.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Failure {
+pub enum Failure {
     /// STS says that the role must not be assumed, or does not exist.
     #[error("{0}")]
     Refused(String),

@@ -1,8 +1,9 @@
-//! The role credentials that one session owes its instance: first ones before a task starts, new ones before the old
-//! end.
+//! The role credentials that one conversation owes its instance: first ones before a task starts, new ones before the
+//! old end.
 //!
-//! Level-triggered like the rest of the session: [`Grants::follow`] looks at the tasks that there are and asks for what
-//! is missing, about to end, or failed a while ago. The session's heartbeat makes it look often enough.
+//! Level-triggered like the rest of the conversation: [`Grants::follow`] looks at tasks and wishes for what is missing,
+//! about to end, or failed a while ago. Each heartbeat makes it look at all of them, which is often enough. Asking STS
+//! is the shell's part.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,11 +11,10 @@ use std::time::Duration;
 
 use ecsr_api::{Timestamp, acs};
 use ecsr_core::State;
-use ecsr_core::ids::{InstanceKey, TaskKey};
+use ecsr_core::ids::TaskKey;
 use ecsr_core::state::{Desired, Task};
-use tokio::task::JoinSet;
 
-use crate::roles::{Failure, Roles};
+use crate::roles::Failure;
 
 /// New credentials are asked for this long before the old ones end: SDKs in containers begin to ask five minutes before.
 const RENEWED_BEFORE_END: Duration = Duration::from_mins(15);
@@ -22,9 +22,18 @@ const RENEWED_BEFORE_END: Duration = Duration::from_mins(15);
 /// STS is asked again this long after it could not be reached.
 const RETRIED_AFTER: Duration = Duration::from_secs(10);
 
+/// Whether roles can be assumed at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Roles {
+    /// STS can be asked.
+    WithinReach,
+    /// The scheduler was given no credentials to assume roles: tasks run without theirs.
+    OutOfReach,
+}
+
 /// Which of a task's two roles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum RoleType {
+pub enum RoleType {
     /// The containers' own.
     Application,
     /// The one that agent and log drivers act under.
@@ -43,8 +52,20 @@ impl RoleType {
     }
 }
 
-/// One role of one task.
-type Wish = (TaskKey, RoleType);
+/// One role of one task, for which credentials are wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wish {
+    pub task: TaskKey,
+    pub role_type: RoleType,
+    pub role_arn: String,
+}
+
+/// An answer of STS.
+#[derive(Debug)]
+pub struct Assumed {
+    pub wish: Wish,
+    pub outcome: Result<acs::IAMRoleCredentials, Failure>,
+}
 
 /// What became of a wish.
 #[derive(Debug)]
@@ -83,118 +104,124 @@ impl Held {
 #[derive(Debug)]
 pub(super) enum News {
     Granted {
-        task: TaskKey,
-        role_type: RoleType,
+        wish: Wish,
         credentials: Arc<acs::IAMRoleCredentials>,
     },
     Refused {
-        task: TaskKey,
-        role_arn: String,
+        wish: Wish,
         why: String,
     },
     /// STS could not be asked; it will be again.
     Delayed {
-        task: TaskKey,
+        wish: Wish,
         why: String,
     },
 }
 
-/// An answer of STS.
-type Answer = (Wish, String, Result<acs::IAMRoleCredentials, Failure>);
-
-/// The credentials of one session.
+/// The credentials of one conversation.
 #[derive(Debug)]
 pub(super) struct Grants {
     roles: Roles,
-    held: BTreeMap<Wish, Held>,
-    asking: JoinSet<Answer>,
+    held: BTreeMap<(TaskKey, RoleType), Held>,
     /// Roles that were said to be out of reach, so that each is said once.
     lamented: BTreeSet<String>,
 }
 
 impl Grants {
     pub(super) fn new(roles: Roles) -> Self {
-        Self { roles, held: BTreeMap::new(), asking: JoinSet::new(), lamented: BTreeSet::new() }
+        Self { roles, held: BTreeMap::new(), lamented: BTreeSet::new() }
     }
 
-    /// Asks for what the instance's tasks need and forgets what they no longer do.
-    pub(super) fn follow(&mut self, state: &State, instance: &InstanceKey, now: Timestamp) {
-        if !self.roles.are_available() {
-            return;
+    /// What has to be asked of STS for these tasks; it counts as asked from here on.
+    pub(super) fn follow(&mut self, state: &State, tasks: &[Arc<Task>], now: Timestamp) -> Vec<Wish> {
+        let mut wishes = Vec::new();
+        if self.roles == Roles::OutOfReach {
+            return wishes;
         }
-        let wanted: BTreeMap<Wish, String> = wishes(state, instance).collect();
-        self.held.retain(|wish, _| wanted.contains_key(wish));
-        for (wish, role_arn) in wanted {
-            let held = self.held.get(&wish);
+        for task in tasks {
+            match task.desired {
+                Desired::Running => wishes.extend(self.follow_task(state, task, now)),
+                Desired::Stopped => self.forget(&task.key),
+            }
+        }
+        wishes
+    }
+
+    fn follow_task(&mut self, state: &State, task: &Task, now: Timestamp) -> Vec<Wish> {
+        let mut wishes = Vec::new();
+        for role_type in RoleType::ALL {
+            let Some(role_arn) = role(state, task, role_type) else { continue };
+            let key = (task.key.clone(), role_type);
+            let held = self.held.get(&key);
             if held.is_some_and(|held| held.holds(now)) {
                 continue;
             }
             let old = held.and_then(Held::credentials).cloned();
-            self.held.insert(wish.clone(), Held::Asked(old));
-            self.ask(wish, role_arn);
+            self.held.insert(key, Held::Asked(old));
+            wishes.push(Wish { task: task.key.clone(), role_type, role_arn: role_arn.to_owned() });
         }
+        wishes
+    }
+
+    /// Forgets the credentials of a task that needs none any more.
+    pub(super) fn forget(&mut self, task: &TaskKey) {
+        for role_type in RoleType::ALL {
+            self.held.remove(&(task.clone(), role_type));
+        }
+    }
+
+    /// Forgets the credentials of all tasks that need none any more.
+    pub(super) fn prune(&mut self, state: &State) {
+        let runs = |key: &TaskKey| {
+            state.tasks.get(key).is_some_and(|task| task.is_live() && task.desired == Desired::Running)
+        };
+        self.held.retain(|(task, _), _| runs(task));
     }
 
     /// Whether a task has all the credentials that it can have.
     pub(super) fn are_ready(&self, state: &State, task: &Task) -> bool {
-        let available = self.roles.are_available();
         RoleType::ALL.into_iter().all(|role_type| {
-            let needed = available && role(state, task, role_type).is_some();
+            let needed = self.roles == Roles::WithinReach && role(state, task, role_type).is_some();
             !needed || self.of(&task.key, role_type).is_some()
         })
     }
 
-    /// The credentials of one role of a task.
-    pub(super) fn of(&self, key: &TaskKey, role_type: RoleType) -> Option<&acs::IAMRoleCredentials> {
+    /// The credentials of a task's own role and of its execution role.
+    pub(super) fn of_task(
+        &self,
+        key: &TaskKey,
+    ) -> (Option<acs::IAMRoleCredentials>, Option<acs::IAMRoleCredentials>) {
+        (self.of(key, RoleType::Application).cloned(), self.of(key, RoleType::Execution).cloned())
+    }
+
+    fn of(&self, key: &TaskKey, role_type: RoleType) -> Option<&acs::IAMRoleCredentials> {
         self.held.get(&(key.clone(), role_type))?.credentials().map(AsRef::as_ref)
     }
 
-    /// The next answer of STS. Never resolves while nothing is asked. Cancellation loses nothing.
-    pub(super) async fn next(&mut self, now: impl Fn() -> Timestamp) -> News {
-        loop {
-            match self.asking.join_next().await {
-                None => std::future::pending().await,
-                // A call that was aborted with its session has nobody to tell.
-                Some(Err(_)) => {}
-                Some(Ok(answer)) => return self.take(answer, now()),
-            }
-        }
-    }
-
-    fn ask(&mut self, wish: Wish, role_arn: String) {
-        let roles = self.roles.clone();
-        self.asking.spawn(async move {
-            let answer = roles.assume(&role_arn, wish.0.id).await;
-            (wish, role_arn, answer)
-        });
-    }
-
-    fn take(&mut self, (wish, role_arn, answer): Answer, now: Timestamp) -> News {
-        let (task, role_type) = wish.clone();
-        let (held, news) = match answer {
+    /// Takes an answer of STS in.
+    pub(super) fn take(&mut self, Assumed { wish, outcome }: Assumed, now: Timestamp) -> News {
+        let key = (wish.task.clone(), wish.role_type);
+        let failed = Held::Failed { retry_at: now.plus(RETRIED_AFTER) };
+        let (held, news) = match outcome {
             Ok(credentials) => {
                 let credentials = Arc::new(credentials);
                 let renew_at = renewal(&credentials, now);
                 let held = Held::Granted { credentials: credentials.clone(), renew_at };
-                (held, News::Granted { task, role_type, credentials })
+                (held, News::Granted { wish, credentials })
             }
-            Err(Failure::Refused(why)) => {
-                (Held::Failed { retry_at: now.plus(RETRIED_AFTER) }, News::Refused { task, role_arn, why })
-            }
-            Err(Failure::Unavailable(why)) => {
-                (Held::Failed { retry_at: now.plus(RETRIED_AFTER) }, News::Delayed { task, why })
-            }
+            Err(Failure::Refused(why)) => (failed, News::Refused { wish, why }),
+            Err(Failure::Unavailable(why)) => (failed, News::Delayed { wish, why }),
         };
         // The task may have ended meanwhile.
-        if self.held.contains_key(&wish) {
-            self.held.insert(wish, held);
+        if let Some(slot) = self.held.get_mut(&key) {
+            *slot = held;
         }
         news
     }
 
     /// Says, once for each role, that a task is sent without it.
     pub(super) fn lament(&mut self, state: &State, task: &Task) {
-        if self.roles.are_available() {
+        if self.roles == Roles::WithinReach {
             return;
         }
         for role_arn in RoleType::ALL.into_iter().filter_map(|role_type| role(state, task, role_type)) {
@@ -213,17 +240,6 @@ fn renewal(credentials: &acs::IAMRoleCredentials, now: Timestamp) -> Timestamp {
     let end = credentials.expiration.as_deref().and_then(Timestamp::from_rfc3339).unwrap_or(now);
     let left = end.since(now);
     now.plus(left.saturating_sub(RENEWED_BEFORE_END).max(left / 2))
-}
-
-/// The roles of all tasks of an instance that are to run.
-fn wishes<'a>(state: &'a State, instance: &'a InstanceKey) -> impl Iterator<Item = (Wish, String)> + 'a {
-    let running = state.live_tasks_on(instance).filter(|task| task.desired == Desired::Running);
-    running.flat_map(move |task| {
-        let named = RoleType::ALL
-            .into_iter()
-            .filter_map(move |role_type| Some((role_type, role(state, task, role_type)?)));
-        named.map(|(role_type, role_arn)| ((task.key.clone(), role_type), role_arn.to_owned()))
-    })
 }
 
 /// The role that a task names, which the call that ran it may have overridden.

@@ -1,8 +1,8 @@
-//! What one session has still to tell its instance. Pure: state in, tasks out.
+//! What one conversation has still to tell its instance. Pure: tasks in, tasks out.
 //!
-//! A task is due when the state wants something of the instance that this session has not said yet: to start it, while
-//! the agent has not acknowledged it; to stop it, while it is not known to be STOPPED. Both are said once a session,
-//! and again only after the agent refused the message that said it.
+//! A task is due when the state wants something of the instance that this conversation has not said yet: to start it,
+//! while the agent has not acknowledged it; to stop it, while it is not known to be STOPPED. Both are said once a
+//! conversation, and again only after the agent refused the message that said it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use ecsr_core::ids::{InstanceKey, TaskId, TaskKey};
 use ecsr_core::state::{Desired, Task};
 
 /// Most messages whose acknowledgement is waited for. An agent acknowledges none that holds a task it cannot take, so
-/// the oldest is given up beyond this; its tasks are sent again by the next session.
+/// the oldest is given up beyond this; its tasks are sent again by the next conversation.
 const UNACKNOWLEDGED_MAX: usize = 64;
 
 /// What is said of a task.
@@ -22,7 +22,7 @@ enum Word {
     Stop,
 }
 
-/// What a session has said, and what of it was heard.
+/// What a conversation has said, and what of it was heard.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     said: BTreeSet<(TaskId, Word)>,
@@ -34,16 +34,16 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    /// The tasks to be told of now: stops first, since they make room.
-    pub(super) fn due(&self, state: &State, instance: &InstanceKey) -> Vec<Arc<Task>> {
-        let live = state.live_tasks_on(instance).filter_map(|task| Some((word(task)?, task)));
+    /// Those of the instance's live tasks that are to be told of now: stops first, since they make room.
+    pub(super) fn due(&self, live: &[Arc<Task>]) -> Vec<Arc<Task>> {
+        let wanted = live.iter().filter_map(|task| Some((word(task)?, task)));
         let mut due: Vec<_> =
-            live.filter(|(word, task)| !self.said.contains(&(task.key.id, *word))).collect();
+            wanted.filter(|(word, task)| !self.said.contains(&(task.key.id, *word))).collect();
         due.sort_by_key(|(word, task)| (std::cmp::Reverse(*word), task.times.created, task.key.id));
         due.into_iter().map(|(_, task)| task.clone()).collect()
     }
 
-    /// Whether the agent has heard of a task, in this session or an earlier one.
+    /// Whether the agent has heard of a task, in this conversation or an earlier one.
     pub(super) fn has_told_to_start(&self, task: &Task) -> bool {
         task.acknowledged || self.said.contains(&(task.key.id, Word::Start))
     }
@@ -82,10 +82,21 @@ impl Outbox {
         }
     }
 
-    /// Forgets what was said of tasks that are over, so that a long session does not grow.
+    /// Forgets what was said of a task that is over.
+    pub(super) fn forget(&mut self, task: TaskId) {
+        self.said.remove(&(task, Word::Start));
+        self.said.remove(&(task, Word::Stop));
+    }
+
+    /// Forgets what was said of tasks that are over, so that a long conversation does not grow.
     pub(super) fn prune(&mut self, state: &State, instance: &InstanceKey) {
         let live = state.instance_tasks.get(&instance.id);
         self.said.retain(|(id, _)| live.is_some_and(|live| live.contains(id)));
+    }
+
+    #[cfg(test)]
+    pub(super) fn has_said_nothing(&self) -> bool {
+        self.said.is_empty()
     }
 
     fn take(&mut self, message_id: &str) -> Vec<(TaskKey, Word)> {
@@ -113,6 +124,11 @@ mod tests {
         tasks.iter().map(|task| task.key.id).collect()
     }
 
+    fn due_now(outbox: &Outbox, world: &World) -> Vec<Arc<Task>> {
+        let live: Vec<_> = world.state.live_tasks_on(&world.instance).cloned().collect();
+        outbox.due(&live)
+    }
+
     fn stop(world: &mut World, task: &TaskKey) {
         let stop = Stop { code: StopCode::UserInitiated, reason: "enough".into() };
         world.state.apply(&Event::TaskStopRequested { task: task.clone(), at: world.now, stop });
@@ -122,26 +138,27 @@ mod tests {
     fn a_start_is_said_once_until_it_is_refused() {
         let world = World::with_tasks(2);
         let mut outbox = Outbox::default();
-        let due = outbox.due(&world.state, &world.instance);
+        let due = due_now(&outbox, &world);
         assert_eq!(due.len(), 2);
         outbox.sent("m1".into(), &due);
-        assert!(outbox.due(&world.state, &world.instance).is_empty());
+        assert!(due_now(&outbox, &world).is_empty());
         assert_eq!(outbox.refused("m1").len(), 2);
-        assert!(outbox.due(&world.state, &world.instance).is_empty(), "not before it is forgiven");
+        assert!(due_now(&outbox, &world).is_empty(), "not before it is forgiven");
         outbox.forgive();
-        assert_eq!(outbox.due(&world.state, &world.instance).len(), 2);
+        assert_eq!(due_now(&outbox, &world).len(), 2);
     }
 
     #[test]
-    fn what_was_acknowledged_is_not_said_by_the_next_session() {
+    fn what_was_acknowledged_is_not_said_by_the_next_conversation() {
         let mut world = World::with_tasks(1);
         let mut outbox = Outbox::default();
-        outbox.sent("m1".into(), &outbox.due(&world.state, &world.instance));
+        let first = due_now(&outbox, &world);
+        outbox.sent("m1".into(), &first);
         let acknowledged = outbox.acknowledged("m1");
         assert_eq!(acknowledged, world.tasks);
         assert!(outbox.acknowledged("m1").is_empty(), "an acknowledgement counts once");
         world.state.apply(&Event::TaskAcknowledged(acknowledged[0].clone()));
-        assert!(Outbox::default().due(&world.state, &world.instance).is_empty());
+        assert!(due_now(&Outbox::default(), &world).is_empty());
     }
 
     #[test]
@@ -149,24 +166,22 @@ mod tests {
         let mut world = World::with_tasks(2);
         let mut outbox = Outbox::default();
         let stopping = world.tasks[1].clone();
-        let first: Vec<_> = outbox
-            .due(&world.state, &world.instance)
-            .into_iter()
-            .filter(|task| task.key == stopping)
-            .collect();
+        let first: Vec<_> =
+            due_now(&outbox, &world).into_iter().filter(|task| task.key == stopping).collect();
         outbox.sent("m1".into(), &first);
         stop(&mut world, &stopping);
-        let due = outbox.due(&world.state, &world.instance);
+        let due = due_now(&outbox, &world);
         assert_eq!(ids(&due), [stopping.id, world.tasks[0].id]);
         outbox.sent("m2".into(), &due);
         assert_eq!(outbox.acknowledged("m2"), [world.tasks[0].clone()], "a stop is not stored as a start");
     }
 
     #[test]
-    fn a_long_session_forgets_what_is_over() {
+    fn a_long_conversation_forgets_what_is_over() {
         let world = World::with_tasks(1);
         let mut outbox = Outbox::default();
-        outbox.sent("m1".into(), &outbox.due(&world.state, &world.instance));
+        let first = due_now(&outbox, &world);
+        outbox.sent("m1".into(), &first);
         outbox.prune(&world.state, &world.instance);
         assert_eq!(outbox.said.len(), 1);
         outbox.prune(&State::clone(&World::with_tasks(0).state), &world.instance);
@@ -177,7 +192,7 @@ mod tests {
     fn messages_that_are_never_acknowledged_are_given_up() {
         let world = World::with_tasks(1);
         let mut outbox = Outbox::default();
-        let due = outbox.due(&world.state, &world.instance);
+        let due = due_now(&outbox, &world);
         for number in 0..=UNACKNOWLEDGED_MAX {
             outbox.sent(format!("m{number}"), &due);
         }

@@ -18,7 +18,8 @@ use ecsr_core::state::{Health, Task};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::wire::{self, End, SILENCE_MAX};
+use super::conversation::{Over, SILENCE_MAX};
+use super::wire::{self, End};
 use crate::app::App;
 
 /// Agents give up a silent connection after 60 to 120 seconds, and an agent without tasks publishes rarely.
@@ -68,7 +69,7 @@ impl Channel<'_> {
 
     async fn beat(&mut self) -> Result<(), End> {
         if self.heard_at.elapsed() > SILENCE_MAX {
-            return Err(End::Silent);
+            return Err(Over::Silent.into());
         }
         self.send(tcs::Message::HeartbeatMessage(tcs::HeartbeatMessage { healthy: Some(true) })).await
     }

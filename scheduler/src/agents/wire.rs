@@ -5,11 +5,10 @@ use std::time::Duration;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
 use futures_util::SinkExt;
 
+use super::conversation::Over;
+
 /// How long a frame may take to be taken by the peer. Beyond it the connection is as good as dead.
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// How long a peer may be silent. An agent answers each heartbeat, so this is several missed in a row.
-pub(super) const SILENCE_MAX: Duration = Duration::from_mins(2);
 
 /// How long a goodbye may take.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -24,14 +23,12 @@ pub(super) enum End {
     Closed,
     #[error("the connection broke")]
     Broken,
-    #[error("the agent was silent for {} s", SILENCE_MAX.as_secs())]
-    Silent,
+    #[error(transparent)]
+    Over(#[from] Over),
     #[error("the agent takes nothing any more")]
     Stuck,
     #[error("a newer connection of the same instance took over")]
     Superseded,
-    #[error("the container instance is no longer registered")]
-    Deregistered,
     #[error("a frame is not signed as it must be: {0}")]
     NotAuthenticated(String),
     #[error("the access key that opened the connection was deleted")]
@@ -45,7 +42,7 @@ impl End {
     fn code(&self) -> Option<u16> {
         match self {
             Self::Closed | Self::Broken | Self::Stuck => None,
-            Self::Silent | Self::Superseded | Self::Deregistered => Some(close_code::NORMAL),
+            Self::Over(Over::Silent | Over::Deregistered) | Self::Superseded => Some(close_code::NORMAL),
             Self::NotAuthenticated(_) | Self::KeyDeleted => Some(close_code::POLICY),
             Self::Stopping => Some(close_code::AWAY),
         }

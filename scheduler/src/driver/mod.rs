@@ -1,9 +1,13 @@
 //! The way to the one writer of the state, and the state as everybody else sees it.
 //!
+//! [`Desk`] is the writer's work by itself, without threads, clock or disk; the writer is the thin shell around it.
+//!
 //! Commands go through a bounded queue to the writer, which decides many of them into one durable append and answers
 //! only after that. What is durable is published as one immutable value: reads and agent sessions look at it without
 //! ever waiting for the writer or the disk.
 
+mod desk;
+mod news;
 mod recovery;
 mod writer;
 
@@ -17,8 +21,9 @@ use crate::clock::Clock;
 use crate::entropy::Entropy;
 use crate::journal::{self, Journal};
 
-pub use self::recovery::Error as RecoveryError;
-pub(crate) use self::recovery::{Recovered, recover};
+pub use self::desk::{Append, Desk, Position, Sealed, Settled};
+pub use self::news::{News, Stirred};
+pub use self::recovery::{Error as RecoveryError, Recovered, recover};
 pub(crate) use self::writer::Stopped;
 
 /// Commands that wait for the writer. Beyond it callers wait for room: the number of their connections is bounded, so

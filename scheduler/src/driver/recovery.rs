@@ -32,7 +32,7 @@ pub enum Error {
 
 /// What was recovered, and where the journal goes on.
 #[derive(Debug)]
-pub(crate) struct Recovered {
+pub struct Recovered {
     pub state: Arc<State>,
     pub founding: Founding,
     pub epoch: u64,
@@ -45,7 +45,7 @@ pub(crate) struct Recovered {
 }
 
 /// Reads the journal back; an empty one is founded for `home`.
-pub(crate) fn recover(journal: &mut dyn Journal, home: Home) -> Result<Recovered, Error> {
+pub fn recover(journal: &mut dyn Journal, home: Home) -> Result<Recovered, Error> {
     let founding = Founding { account: home.account.clone(), region: home.region.clone() };
     let loaded = journal.load()?;
     if loaded.snapshot.is_none() && loaded.records.is_empty() {

@@ -1,25 +1,21 @@
-//! The one task that owns the working state: decide, append, publish, answer.
+//! The one task that owns the desk: takes commands, has batches appended, publishes, answers.
 //!
 //! A batch is every command that is queued when the writer turns to it. All of its events go to the journal in one
-//! durable append, so fourteen calls that arrive together cost one sync of the disk. Until the append is through, only
-//! the working copy holds them; if it fails, the copy is dropped for the published state and every caller of the batch
-//! is told that nothing is certain. So what anybody sees, by answer or by read, is always durable.
+//! durable append, so fourteen calls that arrive together cost one sync of the disk. What is decided and when it may be
+//! seen is the [`Desk`]'s business; here are the queue, the clock, the disk and the callers.
 //!
 //! The append runs on a blocking thread and the writer waits for it: commands that arrive meanwhile form the next batch.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ecsr_api::Timestamp;
-use ecsr_core::command::{self, Command, Reply};
-use ecsr_core::reconcile::{self, Touched};
-use ecsr_core::state::{Event, Snapshot};
-use ecsr_core::{Context, Refusal, State};
-use tokio::sync::{mpsc, watch};
+use ecsr_core::State;
+use ecsr_core::state::Snapshot;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use super::{Done, Failure, Recovered, Request, Surroundings, explain};
+use super::desk::{Append, Desk, Position, Sealed, Settled};
+use super::{Answer, Done, Failure, Recovered, Request, Surroundings, explain};
 use crate::journal::record::{self, Founding};
 use crate::journal::{self, Journal};
 use crate::stop;
@@ -41,40 +37,24 @@ const TICK_INTERVAL_MIN: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub(crate) struct Stopped;
 
-/// The owner of the working state.
+/// By what a caller is told; dropped by callers that do not care.
+type Caller = oneshot::Sender<Answer>;
+
+/// The desk and its surroundings.
 #[derive(Debug)]
 pub(super) struct Writer {
-    working: State,
+    desk: Desk<Caller>,
     /// `None` only while a blocking thread has it.
     journal: Option<Box<dyn Journal>>,
     founding: Founding,
-    epoch: u64,
-    next_index: u64,
     /// Records that the newest snapshot does not stand for.
     records_unsnapped: u64,
     /// A snapshot being written down on another thread: the last record it stands for, and its bytes.
     snapping: Option<JoinHandle<(u64, Vec<u8>)>>,
-    /// Up to when everything that is due by time has been done.
-    ticked: Timestamp,
     /// When to look at the clock again at the latest.
     wake: tokio::time::Instant,
     surroundings: Surroundings,
     publisher: watch::Sender<Arc<State>>,
-}
-
-/// A batch under way.
-#[derive(Debug, Default)]
-struct Batch {
-    events: Vec<Event>,
-    touched: BTreeSet<Touched>,
-    verdicts: Vec<Verdict>,
-}
-
-/// What was decided about one command, to be told once it is durable.
-#[derive(Debug)]
-struct Verdict {
-    request: Request,
-    outcome: Result<Reply, Refusal>,
 }
 
 impl Writer {
@@ -84,15 +64,13 @@ impl Writer {
         surroundings: Surroundings,
         publisher: watch::Sender<Arc<State>>,
     ) -> Self {
+        let position = Position { epoch: recovered.epoch, next_index: recovered.next_index };
         Self {
-            working: State::clone(&recovered.state),
+            desk: Desk::new(recovered.state, position, surroundings.caller.clone()),
             journal: Some(journal),
             founding: recovered.founding,
-            epoch: recovered.epoch,
-            next_index: recovered.next_index,
             records_unsnapped: recovered.records,
             snapping: None,
-            ticked: Timestamp::default(),
             wake: tokio::time::Instant::now(),
             surroundings,
             publisher,
@@ -122,53 +100,40 @@ impl Writer {
         }
     }
 
-    /// Nobody is connected to a scheduler that has just started, whatever it knew before. Agents announce themselves.
+    /// Begins as after every start. Lost if the disk fails right now; then the agents' sessions correct the state.
     pub(super) async fn open_day(&mut self) {
-        let now = self.surroundings.clock.now();
-        let mut batch = Batch::default();
-        let instances = self.working.instances.values().filter(|instance| instance.connected);
-        let keys: Vec<_> = instances.map(|instance| instance.key.clone()).collect();
-        for instance in keys {
-            if let Err(refusal) = self.decide(&Command::AgentDisconnected { instance }, now, &mut batch) {
-                tracing::error!(%refusal, "an instance could not be marked disconnected");
-            }
-        }
-        // Lost if the disk fails right now; then the agents' sessions correct the state as they come.
-        self.commit(now, batch).await;
+        let (now, seed) = (self.surroundings.clock.now(), self.surroundings.entropy.seed());
+        self.desk.open_day(now, seed);
+        self.commit().await;
     }
 
     async fn serve(&mut self, first: Request, requests: &mut mpsc::Receiver<Request>) {
-        let mut queued = vec![first];
-        while queued.len() < BATCH_COMMANDS_MAX {
-            let Ok(request) = requests.try_recv() else { break };
-            queued.push(request);
-        }
         let now = self.surroundings.clock.now();
-        let mut batch = Batch::default();
-        for request in queued {
-            let outcome = self.decide(&request.command, now, &mut batch);
-            batch.verdicts.push(Verdict { request, outcome });
+        let mut decided = 0;
+        let mut next = Some(first);
+        while let Some(Request { command, answer }) = next.take() {
+            self.desk.decide(&command, answer, now, self.surroundings.entropy.seed());
+            decided += 1;
+            if decided < BATCH_COMMANDS_MAX {
+                next = requests.try_recv().ok();
+            }
         }
-        self.reconcile(now, &mut batch);
-        if self.commit(now, batch).await {
-            self.plan_wake();
-        } else {
-            self.wake = tokio::time::Instant::now() + RETRY_AFTER;
-        }
-        self.keep_snapshots().await;
+        self.desk.reconcile(now, self.surroundings.entropy.seed());
+        self.finish().await;
     }
 
     /// Does what is due by time alone.
     async fn tick(&mut self) {
         let now = self.surroundings.clock.now();
-        let mut batch = Batch::default();
-        if let Err(refusal) = self.decide(&Command::Tick, now, &mut batch) {
+        if let Err(refusal) = self.desk.tick(now, self.surroundings.entropy.seed()) {
             tracing::error!(%refusal, "the passing of time was refused");
         }
-        batch.touched.extend(reconcile::everything(&self.working));
-        self.reconcile(now, &mut batch);
-        if self.commit(now, batch).await {
-            self.ticked = now;
+        self.desk.reconcile(now, self.surroundings.entropy.seed());
+        self.finish().await;
+    }
+
+    async fn finish(&mut self) {
+        if self.commit().await {
             self.plan_wake();
         } else {
             self.wake = tokio::time::Instant::now() + RETRY_AFTER;
@@ -176,72 +141,42 @@ impl Writer {
         self.keep_snapshots().await;
     }
 
-    fn decide(&mut self, command: &Command, now: Timestamp, batch: &mut Batch) -> Result<Reply, Refusal> {
-        let mut context = self.context(now);
-        let decision = command::decide(&self.working, command, &mut context)?;
-        self.take_in(decision.events, batch);
-        Ok(decision.reply)
-    }
-
-    fn reconcile(&mut self, now: Timestamp, batch: &mut Batch) {
-        let touched = std::mem::take(&mut batch.touched);
-        if !touched.is_empty() {
-            let mut context = self.context(now);
-            let events = reconcile::run(&self.working, &touched, &mut context);
-            self.take_in(events, batch);
-        }
-    }
-
-    fn take_in(&mut self, events: Vec<Event>, batch: &mut Batch) {
-        for event in events {
-            self.working.apply(&event);
-            batch.touched.extend(reconcile::touched(&self.working, &event));
-            batch.events.push(event);
-        }
-    }
-
-    fn context(&self, now: Timestamp) -> Context {
-        Context::new(now, self.surroundings.caller.clone(), self.surroundings.entropy.seed())
-    }
-
     /// Makes the batch durable, publishes it and tells the callers. False if the journal would not take it.
-    async fn commit(&mut self, now: Timestamp, batch: Batch) -> bool {
-        if batch.events.is_empty() {
-            let state = self.publisher.borrow().clone();
-            tell(batch.verdicts, &state);
-            return true;
-        }
-        match self.append(now, &batch.events).await {
+    async fn commit(&mut self) -> bool {
+        let append = match self.desk.seal() {
+            Sealed::Settled(settled) => {
+                tell(settled);
+                return true;
+            }
+            Sealed::Append(append) => append,
+        };
+        match self.append(append).await {
             Ok(()) => {
-                self.assert_consistent();
-                let state = Arc::new(self.working.clone());
-                self.publisher.send_replace(state.clone());
-                tell(batch.verdicts, &state);
+                let settled = self.desk.durable();
+                self.publisher.send_replace(settled.state.clone());
+                tell(settled);
                 true
             }
             Err(error) => {
-                tracing::warn!(
-                    error = explain(&error),
-                    commands = batch.verdicts.len(),
-                    "a batch is not durable"
-                );
-                self.working = State::clone(&self.publisher.borrow());
-                for verdict in batch.verdicts {
+                let callers = self.desk.failed();
+                tracing::warn!(error = explain(&error), commands = callers.len(), "a batch is not durable");
+                for caller in callers {
                     // The caller may have gone.
-                    let _ = verdict.request.answer.send(Err(Failure::NotDurable));
+                    let _ = caller.send(Err(Failure::NotDurable));
                 }
                 false
             }
         }
     }
 
-    async fn append(&mut self, now: Timestamp, events: &[Event]) -> Result<(), journal::Error> {
-        let records = record::events(now, events);
-        let count = u64::try_from(records.len()).expect("a list is shorter than 2^64");
-        let (epoch, first_index) = (self.epoch, self.next_index);
-        self.with_journal(move |journal| journal.append(epoch, first_index, &records)).await?;
-        self.next_index += count;
-        self.records_unsnapped += count;
+    async fn append(&mut self, append: Append) -> Result<(), journal::Error> {
+        let count = self
+            .with_journal(move |journal| {
+                let records = append.records();
+                journal.append(append.epoch, append.first_index, &records).map(|()| records.len())
+            })
+            .await?;
+        self.records_unsnapped += u64::try_from(count).expect("a list is shorter than 2^64");
         Ok(())
     }
 
@@ -260,18 +195,10 @@ impl Writer {
         result
     }
 
-    /// In debug builds every batch is checked against a count from nothing.
-    fn assert_consistent(&self) {
-        if cfg!(debug_assertions) {
-            let violations = ecsr_core::check::check(&self.working);
-            assert!(violations.is_empty(), "the state contradicts itself: {violations:#?}");
-        }
-    }
-
     fn plan_wake(&mut self) {
         let now = self.surroundings.clock.now();
-        let due = reconcile::next_wake(&self.working, self.ticked);
-        let sleep = due.map_or(SLEEP_MAX, |due| due.since(now).clamp(TICK_INTERVAL_MIN, SLEEP_MAX));
+        let sleep =
+            self.desk.next_wake().map_or(SLEEP_MAX, |due| due.since(now).clamp(TICK_INTERVAL_MIN, SLEEP_MAX));
         self.wake = tokio::time::Instant::now() + sleep;
     }
 
@@ -282,8 +209,8 @@ impl Writer {
             self.write_snapshot(through, bytes).await;
         } else if self.snapping.is_none() && self.records_unsnapped >= self.surroundings.records_per_snapshot
         {
-            let through = self.next_index - 1;
-            let (state, founding) = (self.publisher.borrow().clone(), self.founding.clone());
+            let through = self.desk.position().next_index - 1;
+            let (state, founding) = (self.desk.state().clone(), self.founding.clone());
             let at = self.surroundings.clock.now();
             self.snapping = Some(tokio::task::spawn_blocking(move || {
                 (through, record::picture(founding, at, Snapshot::of(&state)))
@@ -292,10 +219,10 @@ impl Writer {
     }
 
     async fn write_snapshot(&mut self, through: u64, bytes: Vec<u8>) {
-        let (epoch, size) = (self.epoch, bytes.len());
+        let (epoch, size) = (self.desk.position().epoch, bytes.len());
         match self.with_journal(move |journal| journal.snapshot(epoch, through, &bytes)).await {
             Ok(()) => {
-                self.records_unsnapped = self.next_index - 1 - through;
+                self.records_unsnapped = self.desk.position().next_index - 1 - through;
                 tracing::info!(through, bytes = size, "the journal was cut to a snapshot");
             }
             Err(error) => tracing::warn!(error = explain(&error), "a snapshot could not be written"),
@@ -303,10 +230,10 @@ impl Writer {
     }
 }
 
-fn tell(verdicts: Vec<Verdict>, state: &Arc<State>) {
-    for Verdict { request, outcome } in verdicts {
+fn tell(Settled { state, answers, stirred: _ }: Settled<Caller>) {
+    for (caller, outcome) in answers {
         let answer = outcome.map(|reply| Done { state: state.clone(), reply }).map_err(Failure::Refused);
         // The caller may have gone.
-        let _ = request.answer.send(answer);
+        let _ = caller.send(answer);
     }
 }

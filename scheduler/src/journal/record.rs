@@ -16,7 +16,7 @@ const EVENTS_PER_RECORD_MAX: usize = 256;
 
 /// The account and region that a journal belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Founding {
+pub struct Founding {
     pub account: String,
     pub region: String,
 }
@@ -92,6 +92,11 @@ pub(crate) fn events(at: Timestamp, events: &[Event]) -> Vec<Vec<u8>> {
         .collect()
 }
 
+/// How many records [`events`] makes of these.
+pub(crate) fn count(events: &[Event]) -> u64 {
+    u64::try_from(events.len().div_ceil(EVENTS_PER_RECORD_MAX)).expect("a list is shorter than 2^64")
+}
+
 /// Reads the record with that index.
 pub(crate) fn read(index: u64, bytes: &[u8]) -> Result<Record, Error> {
     check_version(index, bytes)?;
@@ -149,7 +154,7 @@ mod tests {
     fn many_events_are_cut_into_records() {
         let many: Vec<Event> = (0..600).map(forgotten).collect();
         let written = events(Timestamp::default(), &many);
-        assert_eq!(written.len(), 3);
+        assert_eq!((written.len(), count(&many), count(&[])), (3, 3, 0));
         let back = written.iter().flat_map(|bytes| match read(1, bytes).unwrap() {
             Record::Happened { events, .. } => events,
             Record::Founded(_) => panic!("no founding was written"),
