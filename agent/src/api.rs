@@ -17,9 +17,9 @@ use ecsr_api::Timestamp;
 
 use crate::config::Config;
 use crate::engine::{BoundPorts, ContainerReport, NetworkBinding, TaskReport};
-use crate::report::Submitted;
 use crate::task::names;
 use crate::text::chain;
+use crate::uplink::{ApiFailure, Submitted};
 
 /// A call that takes longer is given up and tried again.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -27,20 +27,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest reason, and the longest runtime id or digest, that ECS takes.
 const REASON_CHARS_MAX: usize = 1024;
 const ID_CHARS_MAX: usize = 255;
-
-/// Why a call failed, by what can be done about it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum ApiFailure {
-    /// The cluster does not exist.
-    #[error("the cluster does not exist: {0}")]
-    NoCluster(String),
-    /// The scheduler will not take this request, however often it is made.
-    #[error("refused: {0}")]
-    Refused(String),
-    /// Anything else: try again.
-    #[error("{0}")]
-    Passing(String),
-}
 
 /// A client of the scheduler.
 #[derive(Debug, Clone)]

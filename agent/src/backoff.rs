@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use crate::clock::random_fraction;
+
 /// A growing pause.
 #[derive(Debug, Clone)]
 pub(crate) struct Backoff {
@@ -27,11 +29,6 @@ impl Backoff {
     pub(crate) fn reset(&mut self) {
         self.next = self.first;
     }
-}
-
-/// A number from 0 to 1. A host with no randomness gets 1: no jitter is no reason to stop.
-pub(crate) fn random_fraction() -> f64 {
-    getrandom::u32().map_or(1.0, |random| f64::from(random) / f64::from(u32::MAX))
 }
 
 /// Says a thing once for as long as it stays the same, so that waiting for ever does not fill a disk.

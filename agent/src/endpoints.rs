@@ -13,6 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
+use crate::attend::Inside;
 use crate::channel::AGENT_VERSION;
 use crate::config::Config;
 use crate::credentials::Credentials;
@@ -39,21 +40,15 @@ enum Service {
 type Reply = (u16, Value);
 
 /// Starts the endpoints that the settings ask for.
-pub(crate) fn spawn(
-    background: &mut JoinSet<()>,
-    config: &Config,
-    credentials: &Credentials,
-    driver: &Handle,
-    instance: &watch::Receiver<String>,
-) {
+pub(crate) fn spawn(background: &mut JoinSet<()>, config: &Config, inside: &Inside) {
     let introspection = Service::Introspection {
         cluster: config.cluster.clone(),
-        instance: instance.clone(),
-        driver: driver.clone(),
+        instance: inside.instance.clone(),
+        driver: inside.driver.clone(),
     };
     background.spawn(serve(INTROSPECTION_PORT, introspection));
     if config.task_iam_role {
-        background.spawn(serve(CREDENTIALS_PORT, Service::Credentials(credentials.clone())));
+        background.spawn(serve(CREDENTIALS_PORT, Service::Credentials(inside.credentials.clone())));
     }
 }
 

@@ -4,14 +4,18 @@
 //! One small file, replaced as a whole (write, fsync, rename, fsync of the directory), so that it is always either
 //! the old or the new one. It never stops the agent: an unreadable file is set aside with a message, a disk that
 //! cannot be written to is complained of, because labels alone are enough to go on.
+//!
+//! The file is behind a seam, [`Disk`], so that a simulation can lose power and fill up.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ecsr_api::{Timestamp, acs};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 
@@ -73,15 +77,33 @@ impl Entries {
     }
 }
 
+/// Where the ledger is kept: one piece of text that is replaced as a whole or not at all.
+pub trait Disk: std::fmt::Debug + Send + Sync + 'static {
+    /// What was written last; `None` if nothing was.
+    fn read(&self) -> io::Result<Option<Vec<u8>>>;
+
+    /// Replaces it, durably once the future is ready.
+    fn replace(&self, bytes: Vec<u8>) -> BoxFuture<'static, io::Result<()>>;
+
+    /// Puts what cannot be understood out of the way, for somebody to look at.
+    fn set_aside(&self);
+}
+
+/// The ledger's file.
+#[derive(Debug)]
+struct FileDisk {
+    path: PathBuf,
+}
+
 /// The ledger: entries in memory, and a writer that follows them.
 #[derive(Debug, Clone)]
-pub(crate) struct Ledger {
+pub struct Ledger {
     inner: Arc<Inner>,
 }
 
 #[derive(Debug)]
 struct Inner {
-    path: PathBuf,
+    disk: Box<dyn Disk>,
     current: Mutex<(u64, Entries)>,
     changed: Notify,
     /// The version that is on disk, or was tried to be.
@@ -95,9 +117,14 @@ impl Ledger {
         if let Err(error) = fs::create_dir_all(data_dir) {
             tracing::warn!("cannot make the data directory {}: {error}", data_dir.display());
         }
-        let entries = read(&path);
+        Ledger::over(FileDisk { path })
+    }
+
+    /// Opens the ledger that a disk holds.
+    pub fn over(disk: impl Disk) -> Self {
+        let entries = read(&disk);
         let inner = Inner {
-            path,
+            disk: Box::new(disk),
             current: Mutex::new((0, entries)),
             changed: Notify::new(),
             written: watch::Sender::new(0),
@@ -141,12 +168,9 @@ impl Ledger {
             }
             (current.0, serde_json::to_vec(&current.1).expect("entries have string keys and finite numbers"))
         };
-        let path = self.inner.path.clone();
-        let outcome = tokio::task::spawn_blocking(move || replace(&path, &bytes)).await;
-        match outcome {
-            Ok(Ok(())) => complaint.settled("the ledger can be written again"),
-            Ok(Err(error)) => complaint.warn(format!("cannot write {}: {error}", self.inner.path.display())),
-            Err(_) => {}
+        match self.inner.disk.replace(bytes).await {
+            Ok(()) => complaint.settled("the ledger can be written again"),
+            Err(error) => complaint.warn(format!("cannot write the ledger ({:?}): {error}", self.inner.disk)),
         }
         self.inner.written.send_replace(version);
     }
@@ -167,26 +191,46 @@ impl Version {
     }
 }
 
-fn read(path: &Path) -> Entries {
-    let bytes = match fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Entries::default(),
+fn read(disk: &impl Disk) -> Entries {
+    let bytes = match disk.read() {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => return Entries::default(),
         Err(error) => {
-            tracing::warn!("cannot read {}: {error}; going on from labels alone", path.display());
+            tracing::warn!("cannot read the ledger ({disk:?}): {error}; going on from labels alone");
             return Entries::default();
         }
     };
     serde_json::from_slice(&bytes).unwrap_or_else(|error| {
-        let aside = path.with_extension("json.unreadable");
-        tracing::warn!("{} is unreadable ({error}); set aside as {}", path.display(), aside.display());
-        if let Err(error) = fs::rename(path, &aside) {
-            tracing::warn!("cannot set {} aside: {error}", path.display());
-        }
+        tracing::warn!("the ledger ({disk:?}) is unreadable and set aside: {error}");
+        disk.set_aside();
         Entries::default()
     })
 }
 
-fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+impl Disk for FileDisk {
+    fn read(&self) -> io::Result<Option<Vec<u8>>> {
+        match fs::read(&self.path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn replace(&self, bytes: Vec<u8>) -> BoxFuture<'static, io::Result<()>> {
+        let path = self.path.clone();
+        let writing = tokio::task::spawn_blocking(move || replace(&path, &bytes));
+        async move { writing.await.unwrap_or_else(|error| Err(io::Error::other(error))) }.boxed()
+    }
+
+    fn set_aside(&self) {
+        let aside = self.path.with_extension("json.unreadable");
+        if let Err(error) = fs::rename(&self.path, &aside) {
+            tracing::warn!("cannot set {} aside: {error}", self.path.display());
+        }
+    }
+}
+
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let next = path.with_extension("json.next");
     let mut file = fs::File::create(&next)?;
     file.write_all(bytes)?;

@@ -3,15 +3,19 @@
 //! - [`engine`] decides: pure state machines from facts to actions.
 //! - [`runtime`] is the seam to the container engine, with Docker and a fake behind it.
 //! - `driver` carries actions out and feeds facts back; `task` translates payloads into containers.
-//! - `channel` holds the two sockets to the scheduler, `api` and `report` call it, `register` joins.
+//! - [`uplink`] is the seam to the scheduler: `channel` holds the two sockets to it and `api` calls it; `register`
+//!   joins, `report` tells.
+//! - `attend` puts the agent together between its seams.
 //! - `ledger` keeps on disk what Docker cannot hold.
 //!
 //! Invariants: Docker is the truth, so the agent may be killed at any moment and adopts what runs; STOPPED is
 //! reported only of what is known not to run; whatever is waited for, is waited for for ever, with a message.
 
 mod api;
+mod attend;
 mod backoff;
 mod channel;
+pub mod clock;
 pub mod config;
 mod credentials;
 mod driver;
@@ -23,32 +27,26 @@ mod report;
 pub mod runtime;
 mod task;
 mod text;
+pub mod uplink;
 
 use std::future::Future;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use aws_config::SdkConfig;
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinSet;
-
 use crate::api::Api;
+use crate::attend::attend;
 use crate::backoff::{Backoff, Complaint};
-use crate::channel::acs::{Acs, Timeline};
 use crate::channel::tcs::Tcs;
-use crate::channel::{AGENT_VERSION, Signer};
-use crate::credentials::Credentials;
-use crate::driver::{Driver, Handle, Parts};
-use crate::ledger::Ledger;
-use crate::report::{Reporter, retrying};
+use crate::channel::{AGENT_VERSION, Dialer, Signer};
 use crate::runtime::docker::DockerRuntime;
 use crate::runtime::{EngineInfo, Runtime, RuntimeError};
+use aws_config::SdkConfig;
 
+pub use attend::{Host, serve};
 pub use config::{Config, ConfigError};
+pub use ledger::{Disk, Ledger};
 
-/// Accepted STOPPED reports that may wait for the driver.
-const STOPPED_MAX: usize = 64;
-/// Pauses between attempts to reach Docker, and between registrations that do not hold.
+/// Pauses between attempts to reach Docker.
 const RETRY_MIN: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(5);
 
@@ -82,11 +80,8 @@ pub async fn run(config: Config, sdk: SdkConfig, shutdown: impl Future<Output = 
     let credentials = sdk.credentials_provider().ok_or(Error::NoCredentials)?;
     let config = Arc::new(Config { region: Some(region.clone()), ..config });
     let ledger = Ledger::open(&config.data_dir);
-    let scheduler = Scheduler {
-        api: Api::new(&config, &sdk, &region),
-        signer: Signer { credentials, region },
-        credentials: Credentials::default(),
-    };
+    let scheduler =
+        Scheduler { api: Api::new(&config, &sdk, &region), signer: Signer { credentials, region } };
     drop(sdk);
     tokio::pin!(shutdown);
     tokio::select! {
@@ -101,86 +96,34 @@ pub async fn run(config: Config, sdk: SdkConfig, shutdown: impl Future<Output = 
 struct Scheduler {
     api: Api,
     signer: Signer,
-    credentials: Credentials,
 }
 
 async fn work(config: Arc<Config>, scheduler: Scheduler, ledger: Ledger) -> Result<(), Error> {
     let (runtime, engine_info) = wait_for_docker(&config.docker_host).await?;
     tracing::info!("agent {AGENT_VERSION}, Docker {} (API {})", engine_info.version, engine_info.api_version);
-    let reporter = Reporter::new(ledger.clone());
-    let (stopped_sender, stopped) = mpsc::channel(STOPPED_MAX);
-    let (instance, instance_changes) = watch::channel(String::new());
-    let parts = Parts {
-        config: Arc::clone(&config),
-        ledger: ledger.clone(),
-        reporter: reporter.clone(),
-        stopped,
-        container_instance: instance_changes.clone(),
-    };
-    let (driver, handle) = Driver::new(runtime.clone(), parts);
-    let (ready, adopted) = oneshot::channel();
-
-    // Everything that works beside the sockets; it ends with this future.
-    let mut background = JoinSet::new();
-    background.spawn(ledger.clone().keep_writing());
-    background.spawn(async move { driver.run(ready).await });
-    let _ = adopted.await;
-    let api = scheduler.api.clone();
-    let complaint = Arc::new(Mutex::new(Complaint::default()));
-    background.spawn(async move {
-        let submit = |report: engine::TaskReport| {
-            let (api, complaint) = (api.clone(), Arc::clone(&complaint));
-            async move { retrying(&complaint, || api.submit(report.clone())).await }
-        };
-        reporter.deliver(submit, stopped_sender).await;
-    });
-    endpoints::spawn(&mut background, &config, &scheduler.credentials, &handle, &instance_changes);
-    // Boxed: the two sockets and the client make a large future.
-    Box::pin(attend(&config, scheduler, runtime, &engine_info, &ledger, &handle, &instance)).await;
-    Ok(())
-}
-
-/// Registers and keeps the sockets open; registers anew whenever the scheduler does not know the instance any more.
-async fn attend(
-    config: &Config,
-    scheduler: Scheduler,
-    runtime: DockerRuntime,
-    engine_info: &EngineInfo,
-    ledger: &Ledger,
-    handle: &Handle,
-    instance: &watch::Sender<String>,
-) {
-    let Scheduler { api, signer, credentials } = scheduler;
-    let tcs = Tcs {
+    let Scheduler { api, signer } = scheduler;
+    let docker_version = engine_info.version.clone();
+    let uplink = Dialer {
         api: api.clone(),
         signer: signer.clone(),
-        driver: handle.clone(),
-        runtime,
-        docker_version: engine_info.version.clone(),
-        publishes_metrics: !config.metrics_disabled,
+        config: Arc::clone(&config),
+        engine_info: Arc::new(engine_info),
     };
-    let mut acs = Acs {
-        api: api.clone(),
-        signer,
-        driver: handle.clone(),
-        credentials,
-        docker_version: engine_info.version.clone(),
-        timeline: Timeline::default(),
-        was_connected: false,
-    };
-    let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX);
-    loop {
-        let arn = register::register(&api, config, engine_info, ledger).await;
-        instance.send_replace(arn.clone());
-        let why = tokio::select! {
-            why = acs.keep(&arn) => why,
-            () = tcs.keep(&arn) => unreachable!("telemetry is published for ever"),
+    let host = Host { config: Arc::clone(&config), runtime: runtime.clone(), uplink, ledger };
+    attend(host, |inside, background| {
+        endpoints::spawn(background, &config, inside);
+        let tcs = Tcs {
+            api,
+            signer,
+            driver: inside.driver.clone(),
+            runtime,
+            docker_version,
+            publishes_metrics: !config.metrics_disabled,
         };
-        tracing::warn!("the instance is not registered any more, registering anew: {why}");
-        acs.timeline = Timeline::default();
-        acs.was_connected = false;
-        tokio::time::sleep(backoff.pause()).await;
-    }
+        background.spawn(tcs.follow(inside.instance.clone()));
+    })
+    .await;
+    Ok(())
 }
 
 /// Waits for the engine, for ever; only an address that can never work is an error.

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use aws_sdk_ecs::types::{Attribute, Resource, Tag};
 
-use crate::api::{Api, ApiFailure, failure};
+use crate::api::{Api, failure};
 use crate::backoff::{Backoff, Complaint};
 use crate::config::Config;
 use crate::ledger::Ledger;
 use crate::runtime::EngineInfo;
 use crate::task::names;
+use crate::uplink::{ApiFailure, Uplink};
 
 const RETRY_MIN: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(5);
@@ -22,7 +23,7 @@ const DOCKER_API_MINORS: &[u32] = &[17, 18, 19, 20, 21, 22, 23, 24, 25, 28, 29, 
 const CAPABILITY: &str = "com.amazonaws.ecs.capability.";
 
 /// Registers the instance and answers its ARN; tries for ever.
-pub(crate) async fn register(api: &Api, config: &Config, engine: &EngineInfo, ledger: &Ledger) -> String {
+pub(crate) async fn register(uplink: &impl Uplink, config: &Config, ledger: &Ledger) -> String {
     let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX);
     let mut complaint = Complaint::default();
     let mut earlier = ledger.with(|entries| entries.container_instance().map(str::to_owned));
@@ -30,7 +31,7 @@ pub(crate) async fn register(api: &Api, config: &Config, engine: &EngineInfo, le
     earlier =
         earlier.filter(|arn| names::cluster_in(arn).is_none_or(|cluster| cluster == config.cluster_name()));
     loop {
-        match attempt(api, config, engine, earlier.as_deref()).await {
+        match uplink.register(earlier.as_deref()).await {
             Ok(arn) => {
                 complaint.settled("the scheduler answers again");
                 tracing::info!(container_instance = arn, cluster = config.cluster, "registered");
@@ -44,7 +45,7 @@ pub(crate) async fn register(api: &Api, config: &Config, engine: &EngineInfo, le
             }
             Err(ApiFailure::NoCluster(why)) => {
                 earlier = None;
-                if config.cluster == "default" && api.create_cluster("default").await.is_ok() {
+                if config.cluster == "default" && uplink.create_cluster("default").await.is_ok() {
                     continue;
                 }
                 complaint.warn(format!("waiting for cluster {}: {why}", config.cluster));
@@ -58,7 +59,8 @@ pub(crate) async fn register(api: &Api, config: &Config, engine: &EngineInfo, le
     }
 }
 
-async fn attempt(
+/// One call.
+pub(crate) async fn call(
     api: &Api,
     config: &Config,
     engine: &EngineInfo,

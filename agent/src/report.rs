@@ -14,23 +14,13 @@ use tokio::task::JoinSet;
 use crate::backoff::{Backoff, Complaint};
 use crate::engine::{Status, TaskReport};
 use crate::ledger::Ledger;
+use crate::uplink::Submitted;
 
 /// Reports under way at once: a batch of starts is told in one go, and a scheduler is not flooded.
 const IN_FLIGHT_MAX: usize = 16;
 const RETRY_MIN: Duration = Duration::from_millis(100);
 /// A scheduler that was away for long should hear soon after it is back.
 const RETRY_MAX: Duration = Duration::from_secs(10);
-
-/// What became of one attempt.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Submitted {
-    /// The scheduler has it.
-    Acknowledged,
-    /// The scheduler does not want it, ever.
-    Refused(String),
-    /// Try again; why.
-    Failed(String),
-}
 
 /// Where reports are put.
 #[derive(Debug, Clone)]
@@ -87,8 +77,9 @@ impl Reporter {
         loop {
             sending.launch(&submit);
             tokio::select! {
-                () = sending.reporter.shared.added.notified() => {}
+                biased;
                 Some(done) = sending.flights.join_next() => sending.land(done).await,
+                () = sending.reporter.shared.added.notified() => {}
             }
         }
     }

@@ -4,45 +4,34 @@
 //! other messages are answered meanwhile. Nothing is acknowledged that a crash could lose.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use ecsr_api::acs::{
-    AckRequest, Connect, HeartbeatAckRequest, IAMRoleCredentials, IAMRoleCredentialsAckRequest,
-    IAMRoleCredentialsMessage, Message, NackRequest, PROTOCOL_VERSION, PayloadMessage, TaskIdentifier,
-    TaskManifestMessage, TaskStopVerificationAck, TaskStopVerificationMessage,
+    AckRequest, HeartbeatAckRequest, IAMRoleCredentials, IAMRoleCredentialsAckRequest,
+    IAMRoleCredentialsMessage, Message, NackRequest, PayloadMessage, TaskIdentifier, TaskManifestMessage,
+    TaskStopVerificationAck, TaskStopVerificationMessage,
 };
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, SinkExt, StreamExt};
+use futures_util::{FutureExt, StreamExt};
 use tokio::sync::oneshot;
-use tokio_tungstenite::tungstenite::Message as Frame;
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-use super::socket::{Address, OpenError, Socket, open};
-use super::{AGENT_HASH, AGENT_VERSION, End, RECONNECT_MAX, RECONNECT_MIN, Signer, lifetime, silence};
-use crate::api::{Api, ApiFailure};
+use super::{End, RECONNECT_MAX, RECONNECT_MIN, lifetime, silence};
 use crate::backoff::{Backoff, Complaint};
 use crate::credentials::Credentials;
 use crate::driver::{Accepted, Command, Handle};
-use crate::text::chain;
+use crate::uplink::{Hello, Line, Received, Unopened, Uplink};
 
 /// Answers under way at once; the socket is not read while there are more.
 const ANSWERS_MAX: usize = 64;
-/// A scheduler that does not read is gone.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 type Answer = BoxFuture<'static, Vec<Message>>;
 
 /// The agent's side of ACS.
 #[derive(Debug)]
-pub(crate) struct Acs {
-    pub(crate) api: Api,
-    pub(crate) signer: Signer,
+pub(crate) struct Acs<U> {
+    pub(crate) uplink: U,
     pub(crate) driver: Handle,
     pub(crate) credentials: Credentials,
-    /// The version of the container engine.
-    pub(crate) docker_version: String,
     /// Numbers of payloads and manifests, over all connections.
     pub(crate) timeline: Timeline,
     /// Whether a connection was ever made: until then the scheduler is asked for all credentials.
@@ -82,75 +71,62 @@ impl Timeline {
     }
 }
 
-impl Acs {
+impl<U: Uplink> Acs<U> {
     /// Keeps a connection for this instance, until the scheduler says that the instance is not registered.
     pub(crate) async fn keep(&mut self, container_instance: &str) -> String {
         let mut backoff = Backoff::new(RECONNECT_MIN, RECONNECT_MAX);
         let mut complaint = Complaint::default();
         loop {
-            let connected_before = self.was_connected;
-            match self.connect(container_instance).await {
-                Ok(socket) => {
+            let hello = Hello { container_instance, send_credentials: !self.was_connected };
+            match self.uplink.open(hello).await {
+                Ok(line) => {
                     complaint.settled("the scheduler's orders can be received again");
-                    self.was_connected = true;
-                    if !connected_before {
+                    if !self.was_connected {
                         tracing::info!("connected to the scheduler");
                     }
+                    self.was_connected = true;
                     self.driver.order(Command::Connected).await;
                     backoff.reset();
-                    match self.converse(socket).await {
+                    match self.converse(line).await {
                         End::Inactive(why) => return why,
                         End::Closed => {}
                         End::Lost(why) => complaint.warn(format!("lost the scheduler: {why}")),
                     }
                 }
-                Err(End::Inactive(why)) => return why,
-                Err(End::Closed) => {}
-                Err(End::Lost(why)) => complaint.warn(format!("cannot reach the scheduler: {why}")),
+                Err(Unopened::Inactive(why)) => return why,
+                Err(Unopened::Lost(why)) => complaint.warn(format!("cannot reach the scheduler: {why}")),
             }
             tokio::time::sleep(backoff.pause()).await;
         }
     }
 
-    async fn connect(&self, container_instance: &str) -> Result<Socket, End> {
-        let endpoints = self.api.discover(container_instance).await.map_err(|failure| match failure {
-            ApiFailure::NoCluster(why) | ApiFailure::Refused(why) => End::Inactive(why),
-            ApiFailure::Passing(why) => End::Lost(why),
-        })?;
-        let query = Connect {
-            agent_hash: AGENT_HASH.to_owned(),
-            agent_version: AGENT_VERSION.to_owned(),
-            cluster: self.api.cluster.clone(),
-            container_instance_arn: container_instance.to_owned(),
-            docker_version: format!("DockerVersion: {}", self.docker_version),
-            protocol_version: PROTOCOL_VERSION,
-            send_credentials: !self.was_connected,
-            seq_num: 1,
-        };
-        let address =
-            Address::new(&endpoints.acs, &query.to_query()).map_err(|error| End::Lost(chain(&error)))?;
-        open(&address, &self.signer).await.map_err(|error| match error {
-            OpenError::Refused(message) if is_of_an_unknown_instance(&message) => {
-                End::Inactive(format!("{message:?}"))
-            }
-            other => End::Lost(chain(&other)),
-        })
-    }
-
-    async fn converse(&mut self, mut socket: Socket) -> End {
+    async fn converse(&mut self, mut line: U::Line) -> End {
         let mut answers: FuturesUnordered<Answer> = FuturesUnordered::new();
         let expiry = tokio::time::sleep(lifetime());
         tokio::pin!(expiry);
         let patience = silence();
         loop {
             tokio::select! {
-                frame = tokio::time::timeout(patience, socket.next()), if answers.len() < ANSWERS_MAX => {
-                    let text = match frame {
+                // In this order, so that a run can be repeated exactly. There are no more answers than messages.
+                biased;
+                () = &mut expiry => {
+                    line.close("ConnectionExpired: Reconnect to continue").await;
+                    return End::Closed;
+                }
+                Some(messages) = answers.next() => {
+                    for message in messages {
+                        if let Err(why) = line.send(message.encode()).await {
+                            return End::Lost(why);
+                        }
+                    }
+                }
+                received = tokio::time::timeout(patience, line.receive()), if answers.len() < ANSWERS_MAX => {
+                    let text = match received {
                         Err(_) => return End::Lost(format!("silent for {}s", patience.as_secs())),
-                        Ok(None | Some(Ok(Frame::Close(_)))) => return End::Closed,
-                        Ok(Some(Err(error))) => return End::Lost(error.to_string()),
-                        Ok(Some(Ok(Frame::Text(text)))) => text,
-                        Ok(Some(Ok(Frame::Ping(_) | Frame::Pong(_) | Frame::Binary(_) | Frame::Frame(_)))) => continue,
+                        Ok(Err(why)) => return End::Lost(why),
+                        Ok(Ok(Received::Close)) => return End::Closed,
+                        Ok(Ok(Received::Life)) => continue,
+                        Ok(Ok(Received::Text(text))) => text,
                     };
                     match Message::decode(&text) {
                         Ok(Message::InactiveInstanceException(exception)) => {
@@ -159,23 +135,6 @@ impl Acs {
                         Ok(message) => answers.extend(self.take(message).await),
                         Err(error) => tracing::warn!("ignoring a frame: {error}"),
                     }
-                }
-                Some(messages) = answers.next() => {
-                    for message in messages {
-                        let sending = socket.send(Frame::text(message.encode()));
-                        match tokio::time::timeout(WRITE_TIMEOUT, sending).await {
-                            Ok(Ok(())) => {}
-                            Ok(Err(error)) => return End::Lost(error.to_string()),
-                            Err(_) => return End::Lost("the scheduler does not read".to_owned()),
-                        }
-                    }
-                }
-                () = &mut expiry => {
-                    let reason = "ConnectionExpired: Reconnect to continue".into();
-                    let close = CloseFrame { code: CloseCode::Normal, reason };
-                    // The connection is given up anyway.
-                    let _ = tokio::time::timeout(WRITE_TIMEOUT, socket.close(Some(close))).await;
-                    return End::Closed;
                 }
             }
         }
@@ -306,16 +265,6 @@ impl Acs {
         self.credentials.keep(credentials);
         Some(at_once(ack))
     }
-}
-
-/// Whether a refusal means that the instance must register anew.
-fn is_of_an_unknown_instance(refusal: &Message) -> bool {
-    matches!(
-        refusal,
-        Message::InactiveInstanceException(_)
-            | Message::InvalidInstanceException(_)
-            | Message::InvalidClusterException(_)
-    )
 }
 
 fn at_once(message: Message) -> Answer {

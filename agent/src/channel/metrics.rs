@@ -13,7 +13,7 @@ use ecsr_api::tcs::{
 };
 use futures_util::{StreamExt, stream};
 
-use crate::driver::now;
+use crate::clock::now;
 use crate::engine::{ContainerView, Status, TaskView};
 use crate::runtime::{NetworkUsage, Runtime, Usage};
 

@@ -4,6 +4,7 @@
 //! nothing for the tasks.
 
 pub(crate) mod acs;
+mod dial;
 pub(crate) mod metrics;
 mod sign;
 mod socket;
@@ -11,9 +12,10 @@ pub(crate) mod tcs;
 
 use std::time::Duration;
 
+pub(crate) use dial::Dialer;
 pub(crate) use sign::Signer;
 
-use crate::backoff::random_fraction;
+use crate::clock::random_fraction;
 
 /// First pause before a lost connection is opened again, and the longest.
 const RECONNECT_MIN: Duration = Duration::from_millis(200);
@@ -24,6 +26,9 @@ const SILENCE_MAX: Duration = Duration::from_mins(1);
 /// schedulers.
 const LIFETIME: Duration = Duration::from_mins(30);
 const LIFETIME_JITTER: Duration = Duration::from_mins(5);
+
+/// A scheduler that does not read is gone.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The version and the build that the agent tells the scheduler.
 pub(crate) const AGENT_VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -8,23 +8,25 @@ use ecsr_api::tcs::{
     Connect, InstanceStatus, InstanceStatusMetadata, Message, PublishInstanceStatusRequest, frame,
 };
 use futures_util::{SinkExt, StreamExt};
+use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 use tokio_tungstenite::tungstenite::Message as Frame;
 
 use super::metrics::{Publisher, Sampler, health_messages, metrics_messages};
 use super::socket::{Address, Socket, open};
-use super::{AGENT_HASH, AGENT_VERSION, End, RECONNECT_MAX, RECONNECT_MIN, Signer, lifetime, silence};
+use super::{
+    AGENT_HASH, AGENT_VERSION, End, RECONNECT_MAX, RECONNECT_MIN, Signer, WRITE_TIMEOUT, lifetime, silence,
+};
 use crate::api::Api;
 use crate::backoff::{Backoff, Complaint};
-use crate::driver::{Command, Handle, now};
+use crate::clock::now;
+use crate::driver::{Command, Handle};
 use crate::engine::TaskView;
 use crate::runtime::Runtime;
 use crate::text::chain;
 
 /// Time between publications.
 const INTERVAL: Duration = Duration::from_secs(20);
-/// A scheduler that does not read is gone.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The agent's side of TCS.
 #[derive(Debug)]
@@ -48,8 +50,21 @@ struct Session<'a, R> {
 }
 
 impl<R: Runtime> Tcs<R> {
+    /// Keeps a connection for the instance that this host is registered as, for ever.
+    pub(crate) async fn follow(self, mut instance: watch::Receiver<String>) {
+        loop {
+            let arn = instance.borrow_and_update().clone();
+            tokio::select! {
+                () = self.keep(&arn), if !arn.is_empty() => {}
+                Ok(()) = instance.changed() => {}
+                // The agent ends, and this with it.
+                else => return,
+            }
+        }
+    }
+
     /// Keeps a connection for this instance, for ever.
-    pub(crate) async fn keep(&self, container_instance: &str) {
+    async fn keep(&self, container_instance: &str) {
         let mut backoff = Backoff::new(RECONNECT_MIN, RECONNECT_MAX);
         let mut complaint = Complaint::default();
         loop {

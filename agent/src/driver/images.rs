@@ -8,7 +8,8 @@ use ecsr_api::Timestamp;
 
 use super::lanes::Lane;
 use super::ops::Answer;
-use super::{Alarm, Driver, now};
+use super::{Alarm, Driver};
+use crate::clock::now;
 use crate::config::ImageCleanup;
 use crate::ledger::Entries;
 use crate::runtime::Runtime;

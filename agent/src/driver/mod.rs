@@ -15,9 +15,8 @@ mod timers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use ecsr_api::Timestamp;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -29,6 +28,7 @@ pub(crate) use self::orders::{Accepted, Command, Handle};
 use self::orders::{COMMANDS_MAX, Confirmation};
 use self::timers::Timers;
 use crate::backoff::{Backoff, Complaint};
+use crate::clock::{now, random_fraction};
 use crate::config::Config;
 use crate::engine::{Action, ContainerKey, Engine, Input, Settings, Status, TaskReport};
 use crate::ledger::Ledger;
@@ -92,8 +92,7 @@ impl<R: Runtime> Driver<R> {
         let (health, health_changes) = watch::channel(0);
         let settings = Settings {
             stop_timeout: config.stop_timeout,
-            cleanup_wait: config.cleanup_wait
-                + config.cleanup_wait_jitter.mul_f64(crate::backoff::random_fraction()),
+            cleanup_wait: config.cleanup_wait + config.cleanup_wait_jitter.mul_f64(random_fraction()),
             pull_upfront: config.pull_upfront,
         };
         let driver = Driver {
@@ -130,7 +129,8 @@ impl<R: Runtime> Driver<R> {
         let mut resubscribe_at: Option<Instant> = None;
         loop {
             tokio::select! {
-                Some(command) = self.commands.recv() => self.obey(command),
+                // In this order, so that a run can be repeated exactly. Each brings less than is taken in.
+                biased;
                 Some(answer) = self.lanes.next() => self.take(answer),
                 Some(task_arn) = self.stopped.recv() => self.stop_accepted(task_arn),
                 alarm = self.timers.next() => self.alarm(alarm),
@@ -156,6 +156,7 @@ impl<R: Runtime> Driver<R> {
                         }
                     }
                 }
+                Some(command) = self.commands.recv() => self.obey(command),
             }
         }
     }
@@ -368,10 +369,4 @@ async fn sleep_until(moment: Option<Instant>) {
         Some(moment) => tokio::time::sleep_until(moment).await,
         None => std::future::pending().await,
     }
-}
-
-/// The wall clock, as reports have it.
-pub(crate) fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

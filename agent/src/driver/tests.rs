@@ -9,9 +9,9 @@ use tokio::task::JoinSet;
 
 use super::*;
 use crate::engine::{Status, TaskReport};
-use crate::report::Submitted;
 use crate::runtime::RuntimeError;
 use crate::runtime::fake::{Call, Failure, FakeRuntime};
+use crate::uplink::Submitted;
 
 const INSTANCE: &str = "arn:aws:ecs:r:1:container-instance/default/i";
 

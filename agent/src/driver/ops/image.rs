@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::{Answer, Hands, Provided, daemon, patiently};
 use crate::backoff::Backoff;
+use crate::clock::now;
 use crate::config::PullBehavior;
-use crate::driver::now;
 use crate::engine::Image;
 use crate::runtime::{ImageInfo, PullCredentials, PullRequest, Runtime, RuntimeError};
 
