@@ -20,6 +20,9 @@ pub fn check(state: &State) -> Vec<String> {
 /// What `apply` keeps must equal what a fresh count of the same tasks gives.
 fn indexes(state: &State) -> Vec<String> {
     let mut fresh = State::new((*state.home).clone());
+    for instance in state.instances.values() {
+        fresh.apply(&crate::state::Event::InstanceSaved(instance.clone()));
+    }
     for task in state.tasks.values() {
         fresh.apply(&crate::state::Event::TaskPlaced(task.clone()));
     }
@@ -27,13 +30,14 @@ fn indexes(state: &State) -> Vec<String> {
         ("instance_tasks", fresh.instance_tasks == state.instance_tasks),
         ("service_tasks", fresh.service_tasks == state.service_tasks),
         ("stopped_tasks", fresh.stopped_tasks == state.stopped_tasks),
-        ("usage", fresh.usage == state.usage),
+        ("hosts", fresh.hosts == state.hosts),
+        ("peers", fresh.peers == state.peers),
         ("tallies", fresh.tallies == state.tallies),
     ];
     compared
         .iter()
         .filter(|(_, same)| !same)
-        .map(|(name, _)| format!("{name} does not follow from the tasks"))
+        .map(|(name, _)| format!("{name} does not follow from the instances and tasks"))
         .collect()
 }
 

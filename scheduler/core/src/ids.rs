@@ -135,6 +135,13 @@ pub struct ServiceKey {
     pub name: Name,
 }
 
+/// A group of tasks in its cluster: `service:<name>` for a service, else what its caller named.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct GroupKey {
+    pub cluster: Name,
+    pub group: Name,
+}
+
 /// One revision of a task definition family.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct DefinitionId {

@@ -11,7 +11,7 @@ use crate::context::Context;
 use crate::ids::{Name, TaskKey};
 use crate::launch::{Launch, needs};
 use crate::names;
-use crate::placement::{self, Ask, Peers, Shortfall};
+use crate::placement::{self, Ask, Shortfall};
 use crate::refusal::{Refusal, invalid};
 use crate::resolve;
 use crate::state::{Definition, Event, Instance, InstanceStatus, LaunchType, Origin, State, Tags, Token};
@@ -44,10 +44,14 @@ pub(super) fn run(
         return Err(invalid("No Container Instances were found in your cluster."));
     }
     let strategy = if strategy.is_empty() { vec![Strategy::Random] } else { strategy };
-    let peers = Peers::Group(&order.launch.group);
     let demand = order.launch.demand.clone();
-    let ask =
-        Ask { cluster: &cluster, demand: &demand, constraints: &constraints, strategy: &strategy, peers };
+    let ask = Ask {
+        cluster: &cluster,
+        demand: &demand,
+        constraints: &constraints,
+        strategy: &strategy,
+        group: &order.launch.group,
+    };
     let placement = placement::place(state, &ask, count, context);
     let mut events = Vec::new();
     let tasks = launch_all(&order.launch, &placement.chosen, &mut events, context);
@@ -83,7 +87,7 @@ pub(super) fn start(
         demand: &demand,
         constraints: &[],
         strategy: &[],
-        peers: Peers::Group(&order.launch.group),
+        group: &order.launch.group,
     };
     let (mut events, mut tasks, mut failures) = (Vec::new(), Vec::new(), Vec::new());
     for text in texts {
@@ -91,7 +95,7 @@ pub(super) fn start(
         let id = key.id.to_string();
         match state.instances.get(&key) {
             None => failures.push(missing(state, &cluster, &id)),
-            Some(instance) => match placement::fits(state, &ask, instance) {
+            Some(instance) => match placement::fits(state, &ask, &key) {
                 Err(shortfall) => failures.push(failure(state, &cluster, &id, &shortfall)),
                 Ok(()) => tasks.extend(launch_all(
                     &order.launch,

@@ -1,121 +1,122 @@
 //! One instance in the course of a placement: what it has left after what was promised so far.
+//!
+//! Small, because a placement makes one for every instance of the cluster. What costs time to find out (attributes,
+//! expressions) is asked last, and only of an instance whose turn it is.
 
-use std::cell::OnceCell;
 use std::sync::Arc;
 
-use super::{Ask, Peers, Shortfall};
-use crate::ids::ServiceKey;
+use super::{Ask, Shortfall};
 use crate::query::{Expression, Subject};
-use crate::state::{Desired, Instance, InstanceStatus, Protocol, State, Task, Usage};
-use crate::task_definition::Constraint;
-use crate::task_definition::Demand;
+use crate::state::{Host, Instance, InstanceStatus, Offer, Protocol, State, Task};
+use crate::task_definition::{Constraint, Demand};
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Candidate<'a> {
-    state: &'a State,
-    pub instance: &'a Arc<Instance>,
-    usage: Usage,
-    /// Tasks of the same service or group that are here and meant to stay.
-    pub peers: u32,
-    /// What cannot change in the course of one placement, computed when first asked for.
-    unsuitable: OnceCell<Option<Shortfall>>,
+    host: &'a Host,
+    pub offer: &'a Offer,
+    /// Tasks of the same group that are here and meant to stay.
+    peers: u32,
+    /// Tasks that this placement has put here.
+    pub taken: u32,
 }
 
 impl<'a> Candidate<'a> {
     /// Nothing for an instance that is gone: it is not even considered.
-    pub fn new(state: &'a State, ask: &Ask<'_>, instance: &'a Arc<Instance>) -> Option<Self> {
-        match instance.status {
-            InstanceStatus::Inactive => None,
-            InstanceStatus::Active | InstanceStatus::Draining => Some(Self {
-                state,
-                instance,
-                usage: state.usage_of(instance.key.id),
-                peers: count_peers(state, ask.peers, instance),
-                unsuitable: OnceCell::new(),
-            }),
-        }
+    pub fn new(host: &'a Host, peers: u32) -> Option<Self> {
+        Some(Self { host, offer: host.present()?, peers, taken: 0 })
     }
 
-    pub fn cpu_left(&self) -> u32 {
-        self.instance.resources.cpu.saturating_sub(self.usage.cpu)
+    /// The same, with tasks that this placement has put here before.
+    pub fn with_taken(self, taken: u32) -> Self {
+        Self { taken, ..self }
     }
 
-    pub fn memory_left(&self) -> u32 {
-        self.instance.resources.memory.saturating_sub(self.usage.memory)
+    pub fn instance(&self) -> &'a Arc<Instance> {
+        &self.offer.instance
     }
 
-    /// Promises one task's share.
-    pub fn take(&mut self, demand: &Demand) {
-        self.peers += 1;
-        self.usage.cpu += demand.cpu;
-        self.usage.memory += demand.memory;
-        self.usage.gpus += demand.gpus;
-        for port in &demand.ports_tcp {
-            *self.usage.ports.entry((Protocol::Tcp, *port)).or_default() += 1;
-        }
-        for port in &demand.ports_udp {
-            *self.usage.ports.entry((Protocol::Udp, *port)).or_default() += 1;
-        }
+    /// Tasks of the group, those of this placement included.
+    pub fn peers(&self) -> u32 {
+        self.peers + self.taken
+    }
+
+    pub fn cpu_left(&self, demand: &Demand) -> u32 {
+        self.offer.cpu.saturating_sub(self.host.usage.cpu).saturating_sub(self.taken * demand.cpu)
+    }
+
+    pub fn memory_left(&self, demand: &Demand) -> u32 {
+        self.offer.memory.saturating_sub(self.host.usage.memory).saturating_sub(self.taken * demand.memory)
+    }
+
+    /// Whether it is worth a closer look: open, and with CPU and memory for one more. Most that cannot take a task fail
+    /// here, at next to no cost.
+    pub fn has_room(&self, demand: &Demand) -> bool {
+        self.offer.is_open && demand.cpu <= self.cpu_left(demand) && demand.memory <= self.memory_left(demand)
+    }
+
+    /// Whether one more task can come.
+    pub fn fits(&self, state: &State, ask: &Ask<'_>) -> bool {
+        self.has_room(ask.demand) && self.shortfall(state, ask).is_none()
     }
 
     /// Whether everything but room, peers and an absent agent allows the task. What runs there may stay.
-    pub fn is_eligible(&self, ask: &Ask<'_>) -> bool {
-        self.unsuitable(ask).is_none()
+    pub fn is_eligible(&self, state: &State, ask: &Ask<'_>) -> bool {
+        self.unsuitable(state, ask).is_none()
     }
 
     /// The first thing that keeps a task away. ECS looks at resources before attributes and constraints.
-    pub fn shortfall(&self, ask: &Ask<'_>) -> Option<Shortfall> {
-        let away = || (!self.instance.connected).then_some(Shortfall::Agent);
-        let unsuitable = self.unsuitable(ask).cloned().or_else(away);
-        unsuitable.or_else(|| self.no_room(ask.demand)).or_else(|| self.not_distinct(ask))
+    pub fn shortfall(&self, state: &State, ask: &Ask<'_>) -> Option<Shortfall> {
+        // What took a task before was found suitable then, and that cannot change within one placement.
+        let unsuitable = if self.taken == 0 { self.unsuitable(state, ask) } else { None };
+        let away = || (!self.instance().connected).then_some(Shortfall::Agent);
+        unsuitable.or_else(away).or_else(|| self.no_room(ask.demand)).or_else(|| self.not_distinct(ask))
     }
 
-    fn unsuitable(&self, ask: &Ask<'_>) -> Option<&Shortfall> {
-        let unsuitable = self.unsuitable.get_or_init(|| {
-            let instance = self.instance;
-            if instance.status == InstanceStatus::Draining {
-                return Some(Shortfall::Draining);
-            }
-            let missing =
-                ask.demand.attributes.iter().find(|name| !instance.attributes.contains_key(name.as_ref()));
-            if let Some(missing) = missing {
-                return Some(Shortfall::Attribute(missing.to_string()));
-            }
-            let member = ask.constraints.iter().all(|constraint| match constraint {
-                Constraint::DistinctInstance => true,
-                Constraint::MemberOf(expression) => matches(self.state, instance, expression),
-            });
-            (!member).then_some(Shortfall::MemberOf)
+    fn unsuitable(&self, state: &State, ask: &Ask<'_>) -> Option<Shortfall> {
+        let instance = self.instance();
+        if instance.status == InstanceStatus::Draining {
+            return Some(Shortfall::Draining);
+        }
+        let missing =
+            ask.demand.attributes.iter().find(|name| !instance.attributes.contains_key(name.as_ref()));
+        if let Some(missing) = missing {
+            return Some(Shortfall::Attribute(missing.to_string()));
+        }
+        let member = ask.constraints.iter().all(|constraint| match constraint {
+            Constraint::DistinctInstance => true,
+            Constraint::MemberOf(expression) => matches(state, instance, expression),
         });
-        unsuitable.as_ref()
+        (!member).then_some(Shortfall::MemberOf)
     }
 
     fn no_room(&self, demand: &Demand) -> Option<Shortfall> {
-        let resources = &self.instance.resources;
-        if demand.cpu > self.cpu_left() {
+        let resources = &self.instance().resources;
+        if demand.cpu > self.cpu_left(demand) {
             return Some(Shortfall::Cpu);
         }
-        if demand.memory > self.memory_left() {
+        if demand.memory > self.memory_left(demand) {
             return Some(Shortfall::Memory);
         }
-        if u64::from(demand.gpus) + u64::from(self.usage.gpus) > resources.gpus.len() as u64 {
+        let gpus = u64::from(self.host.usage.gpus) + u64::from(demand.gpus) * (u64::from(self.taken) + 1);
+        if demand.gpus > 0 && gpus > resources.gpus.len() as u64 {
             return Some(Shortfall::Gpu);
         }
-        let tcp = self.taken(Protocol::Tcp, &demand.ports_tcp, &resources.reserved_ports_tcp);
-        let udp = self.taken(Protocol::Udp, &demand.ports_udp, &resources.reserved_ports_udp);
+        let tcp = self.held(Protocol::Tcp, &demand.ports_tcp, &resources.reserved_ports_tcp);
+        let udp = self.held(Protocol::Udp, &demand.ports_udp, &resources.reserved_ports_udp);
         tcp.map(Shortfall::Port).or(udp.map(Shortfall::PortUdp))
     }
 
-    /// The first of the wanted ports that is reserved or held by a task.
-    fn taken(&self, protocol: Protocol, wanted: &[u16], reserved: &[u16]) -> Option<u16> {
-        let is_taken =
-            |port: &u16| reserved.contains(port) || self.usage.ports.contains_key(&(protocol, *port));
-        wanted.iter().copied().find(is_taken)
+    /// The first of the wanted ports that is reserved or held by a task. A task of this placement holds all of them.
+    fn held(&self, protocol: Protocol, wanted: &[u16], reserved: &[u16]) -> Option<u16> {
+        let ports = &self.host.usage.ports;
+        let is_held =
+            |port: &u16| self.taken > 0 || reserved.contains(port) || ports.contains_key(&(protocol, *port));
+        wanted.iter().copied().find(is_held)
     }
 
     fn not_distinct(&self, ask: &Ask<'_>) -> Option<Shortfall> {
         let distinct = ask.constraints.contains(&Constraint::DistinctInstance);
-        (distinct && self.peers > 0).then_some(Shortfall::DistinctInstance)
+        (distinct && self.peers() > 0).then_some(Shortfall::DistinctInstance)
     }
 }
 
@@ -133,25 +134,7 @@ pub fn matches(state: &State, instance: &Instance, expression: &Expression) -> b
         agent_version: instance.version_info.agent_version.as_deref(),
         ec2_instance_id: instance.ec2_instance_id.as_deref(),
         registered_at_ms: instance.registered_at.millis(),
-        running_tasks_count: u64::from(state.usage_of(instance.key.id).running),
+        running_tasks_count: state.hosts.get(&instance.key).map_or(0, |host| host.usage.running.into()),
         task_groups: &groups,
     })
-}
-
-fn count_peers(state: &State, peers: Peers<'_>, instance: &Instance) -> u32 {
-    let stays = |task: &&Arc<Task>| task.desired == Desired::Running;
-    let count = match peers {
-        Peers::Service(service) => {
-            let of_service = |task: &&Arc<Task>| is_of(task, service);
-            state.live_tasks_on(&instance.key).filter(stays).filter(of_service).count()
-        }
-        Peers::Group(group) => {
-            state.live_tasks_on(&instance.key).filter(stays).filter(|task| task.group == *group).count()
-        }
-    };
-    u32::try_from(count).unwrap_or(u32::MAX)
-}
-
-fn is_of(task: &Task, service: &ServiceKey) -> bool {
-    task.service().is_some_and(|of| of == *service)
 }

@@ -3,22 +3,32 @@
 //! A pure function of state, ask and entropy. It never promises more than an instance has left, counting what it has
 //! just promised in the same call. Why an instance was not taken is data ([`Shortfall`]), so that failures, service
 //! events and people can be told exactly what is missing.
+//!
+//! What a placement means is written down in [`plain`]: each task goes to the best of all instances that fit it. What
+//! [`place`] does is the same, by looking at every instance once per call ([`pool`]), or at a few at random where any
+//! will do ([`sample`]). A property test compares the two.
 
 mod candidate;
+pub mod plain;
+mod pool;
+mod sample;
 mod score;
 mod shortfall;
 
 use std::sync::Arc;
 
+use imbl::OrdMap;
+
 use crate::context::Context;
-use crate::ids::{InstanceId, InstanceKey, Name, ServiceKey};
+use crate::ids::{GroupKey, InstanceId, InstanceKey, Name};
 use crate::state::{Instance, State};
 use crate::task_definition::Demand;
 use crate::task_definition::{Constraint, Strategy};
 
 use self::candidate::Candidate;
 pub use self::candidate::matches;
-use self::score::Scorer;
+use self::pool::Pool;
+use self::sample::Sample;
 pub use self::shortfall::Shortfall;
 
 /// What is to be placed and by which rules.
@@ -28,18 +38,10 @@ pub struct Ask<'a> {
     pub demand: &'a Demand,
     /// Those of the task definition and of the call together: all must hold.
     pub constraints: &'a [Constraint],
-    /// Each narrows the ties of the one before it.
+    /// Each narrows the ties of the one before it; what ties in all of them is taken in a random turn.
     pub strategy: &'a [Strategy],
-    pub peers: Peers<'a>,
-}
-
-/// The tasks that "spread" and "distinct" count.
-#[derive(Debug, Clone, Copy)]
-pub enum Peers<'a> {
-    /// The tasks of the same service.
-    Service(&'a ServiceKey),
-    /// The standalone tasks of the same group.
-    Group(&'a Name),
+    /// Whose tasks "spread" and "distinct" count: those of a service have a group of their own.
+    pub group: &'a Name,
 }
 
 /// Where the tasks go, and why there are not more of them.
@@ -52,44 +54,54 @@ pub struct Placement {
 
 /// Chooses instances for up to `count` tasks.
 pub fn place(state: &State, ask: &Ask<'_>, count: u32, context: &mut Context) -> Placement {
-    let mut candidates: Vec<Candidate<'_>> =
-        state.instances_of(ask.cluster).filter_map(|instance| Candidate::new(state, ask, instance)).collect();
-    let mut scorer = Scorer::new(ask.strategy, &candidates);
     let mut placement = Placement::default();
-    for _ in 0..count {
-        let fitting =
-            candidates.iter().enumerate().filter(|(_, candidate)| candidate.shortfall(ask).is_none());
-        let best = fitting.min_by_key(|(_, candidate)| scorer.score(candidate, ask.demand, context));
-        let Some(best) = best.map(|(index, _)| index) else { break };
-        placement.chosen.push(candidates[best].instance.clone());
-        scorer.took(&candidates[best]);
-        candidates[best].take(ask.demand);
+    let mut sample = Sample::new(state, ask);
+    if matches!(ask.strategy.first(), Some(Strategy::Random)) {
+        while placement.chosen.len() < count as usize {
+            let Some(instance) = sample.take(context) else { break };
+            placement.chosen.push(instance.clone());
+        }
+    }
+    if placement.chosen.len() == count as usize {
+        return placement;
+    }
+    let mut pool = Pool::gather(state, ask, sample.taken(), context);
+    while placement.chosen.len() < count as usize {
+        let Some(instance) = pool.take(context) else { break };
+        placement.chosen.push(instance.clone());
     }
     if placement.chosen.len() < count as usize {
-        let lacking =
-            |candidate: &Candidate<'_>| Some((candidate.instance.key.clone(), candidate.shortfall(ask)?));
-        placement.shortfalls = candidates.iter().filter_map(lacking).collect();
+        placement.shortfalls = pool.shortfalls();
     }
     placement
 }
 
 /// What keeps a task off one instance, if anything (StartTask, which names its instances).
-pub fn fits(state: &State, ask: &Ask<'_>, instance: &Arc<Instance>) -> Result<(), Shortfall> {
-    match Candidate::new(state, ask, instance) {
-        None => Err(Shortfall::Inactive),
-        Some(candidate) => candidate.shortfall(ask).map_or(Ok(()), Err),
-    }
+pub fn fits(state: &State, ask: &Ask<'_>, instance: &InstanceKey) -> Result<(), Shortfall> {
+    let host =
+        state.hosts.get(instance).and_then(|host| Candidate::new(host, peers_on(state, ask, instance)));
+    host.map_or(Err(Shortfall::Inactive), |host| host.shortfall(state, ask).map_or(Ok(()), Err))
 }
 
 /// The instances that every constraint and capability of a DAEMON service allows, whatever room they have.
 pub fn eligible(state: &State, ask: &Ask<'_>) -> Vec<InstanceId> {
-    let candidates =
-        state.instances_of(ask.cluster).filter_map(|instance| Candidate::new(state, ask, instance));
+    let candidates = state.hosts_of(ask.cluster).filter_map(|(_, host)| Candidate::new(host, 0));
     candidates
-        .filter(|candidate| candidate.is_eligible(ask))
-        .map(|candidate| candidate.instance.key.id)
+        .filter(|candidate| candidate.is_eligible(state, ask))
+        .map(|candidate| candidate.instance().key.id)
         .collect()
 }
 
+/// How many tasks of the group each instance has.
+fn peers<'a>(state: &'a State, ask: &Ask<'_>) -> Option<&'a OrdMap<InstanceId, u32>> {
+    state.peers.get(&GroupKey { cluster: ask.cluster.clone(), group: ask.group.clone() })
+}
+
+fn peers_on(state: &State, ask: &Ask<'_>, instance: &InstanceKey) -> u32 {
+    peers(state, ask).and_then(|peers| peers.get(&instance.id)).copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod equality;
 #[cfg(test)]
 mod tests;

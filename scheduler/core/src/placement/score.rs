@@ -1,67 +1,48 @@
-//! Which of the instances that fit is best: one rank per strategy, the lowest first, the id as tie-break.
-
-use std::collections::BTreeMap;
+//! Which of the instances that fit is best: one rank per strategy, the lowest first, a random turn as tie-break.
+//!
+//! Ranks are of two kinds. Those of an instance alone (what is left of it, its peers, chance) change only when it takes a
+//! task. Those of a bucket, all instances that share the value of an attribute, change for all of them at once. A
+//! [`Score`] keeps both in the order of the strategies.
 
 use super::candidate::Candidate;
 use crate::context::Context;
-use crate::ids::InstanceId;
-use crate::state::Instance;
-use crate::task_definition::Demand;
-use crate::task_definition::{SpreadField, Strategy};
+use crate::task_definition::{Demand, PLACEMENT_STRATEGIES_MAX, SpreadField, Strategy};
 
-/// Lower is better. Ranks stand in the order of the strategies.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+/// Lower is better. Ranks stand in the order of the strategies; there are no more than ECS allows.
+pub(super) type Ranks = [u32; PLACEMENT_STRATEGIES_MAX];
+
+/// The place of a candidate among all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Score {
-    ranks: Vec<u64>,
-    id: InstanceId,
+    pub ranks: Ranks,
+    /// Among equals: the place in the order of ids, counted from a random one, so that services of one task each do
+    /// not all end up on the instance with the lowest id.
+    pub turn: u32,
 }
 
-/// Scores candidates, remembering how many peers each bucket of a spread holds.
-#[derive(Debug)]
-pub(super) struct Scorer<'a> {
-    strategy: &'a [Strategy],
-    /// For each strategy that spreads over an attribute: peers by the attribute's value.
-    buckets: Vec<BTreeMap<String, u32>>,
-}
-
-impl<'a> Scorer<'a> {
-    pub fn new(strategy: &'a [Strategy], candidates: &[Candidate<'_>]) -> Self {
-        let mut scorer = Self { strategy, buckets: vec![BTreeMap::new(); strategy.len()] };
-        for candidate in candidates {
-            scorer.count(candidate.instance, candidate.peers);
-        }
-        scorer
-    }
-
-    /// Takes note that one more task goes to a candidate.
-    pub fn took(&mut self, candidate: &Candidate<'_>) {
-        self.count(candidate.instance, 1);
-    }
-
-    pub fn score(&self, candidate: &Candidate<'_>, demand: &Demand, context: &mut Context) -> Score {
-        let ranks = self.strategy.iter().zip(&self.buckets);
-        let rank = |(strategy, buckets): (&Strategy, &BTreeMap<String, u32>)| match strategy {
-            Strategy::Random => u64::from_be_bytes(context.bytes()),
-            Strategy::BinpackCpu => u64::from(candidate.cpu_left().saturating_sub(demand.cpu)),
-            Strategy::BinpackMemory => u64::from(candidate.memory_left().saturating_sub(demand.memory)),
-            Strategy::Spread(SpreadField::InstanceId) => u64::from(candidate.peers),
-            Strategy::Spread(SpreadField::Attribute(name)) => {
-                u64::from(buckets.get(bucket(candidate.instance, name)).copied().unwrap_or_default())
-            }
+/// The ranks of an instance alone; zero where a bucket's stands.
+pub(super) fn own_ranks(
+    strategy: &[Strategy],
+    demand: &Demand,
+    candidate: &Candidate<'_>,
+    context: &mut Context,
+) -> Ranks {
+    let mut ranks = Ranks::default();
+    for (rank, strategy) in ranks.iter_mut().zip(strategy) {
+        *rank = match strategy {
+            Strategy::Random => u32::from_be_bytes(context.bytes()),
+            Strategy::BinpackCpu => candidate.cpu_left(demand).saturating_sub(demand.cpu),
+            Strategy::BinpackMemory => candidate.memory_left(demand).saturating_sub(demand.memory),
+            Strategy::Spread(SpreadField::InstanceId) => candidate.peers(),
+            Strategy::Spread(SpreadField::Attribute(_)) => 0,
         };
-        Score { ranks: ranks.map(rank).collect(), id: candidate.instance.key.id }
     }
-
-    fn count(&mut self, instance: &Instance, peers: u32) {
-        for (strategy, buckets) in self.strategy.iter().zip(&mut self.buckets) {
-            if let Strategy::Spread(SpreadField::Attribute(name)) = strategy {
-                *buckets.entry(bucket(instance, name).to_owned()).or_default() += peers;
-            }
-        }
-    }
+    ranks
 }
 
-/// Instances that lack the attribute share a bucket of their own.
-fn bucket<'a>(instance: &'a Instance, attribute: &str) -> &'a str {
-    instance.attribute(attribute).unwrap_or_default()
+/// Where the tie-break begins to count, out of `candidates`.
+pub(super) fn first_turn(candidates: usize, context: &mut Context) -> usize {
+    let random = u64::from_be_bytes(context.bytes());
+    let candidates = u64::try_from(candidates.max(1)).expect("a length fits 64 bits");
+    usize::try_from(random % candidates).expect("less than a length")
 }

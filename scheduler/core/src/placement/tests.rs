@@ -2,7 +2,7 @@
 
 use ecsr_api::ecs;
 
-use super::{Ask, Peers, Shortfall, place};
+use super::{Ask, Shortfall, place};
 use crate::context::Context;
 use crate::ids::Name;
 use crate::state::{Definition, State};
@@ -20,7 +20,7 @@ fn placed(
     let group = Name::from("family:web");
     let definition: &Definition = latest(&world.state, family);
     let demand = demand(&definition.document, None);
-    let ask = Ask { cluster: &cluster, demand: &demand, constraints, strategy, peers: Peers::Group(&group) };
+    let ask = Ask { cluster: &cluster, demand: &demand, constraints, strategy, group: &group };
     place(&world.state, &ask, count, &mut Context::for_test(3))
 }
 

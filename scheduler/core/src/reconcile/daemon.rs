@@ -73,7 +73,7 @@ fn vacant(
     let ask = needs.ask(service);
     let (mut vacant, mut lacking) = (Vec::new(), Vec::new());
     for instance in free {
-        match placement::fits(&plan.state, &ask, instance) {
+        match placement::fits(&plan.state, &ask, &instance.key) {
             Ok(()) => vacant.push(instance.clone()),
             Err(Shortfall::Agent) => {}
             Err(shortfall) => lacking.push((instance.key.clone(), shortfall)),

@@ -8,7 +8,7 @@ use super::{Plan, journal_words};
 use crate::context::Context;
 use crate::ids::{InstanceKey, Name, TaskKey};
 use crate::launch::{Launch, needs};
-use crate::placement::{self, Ask, Peers, Shortfall};
+use crate::placement::{self, Ask, Shortfall};
 use crate::state::{Definition, Event, Instance, Origin, PropagateTags, Service, Tags};
 use crate::task_definition::{Constraint, Demand, SpreadField, Strategy, strategies, task_constraints};
 
@@ -18,6 +18,7 @@ pub(super) struct Needs {
     demand: Arc<Demand>,
     constraints: Vec<Constraint>,
     strategy: Vec<Strategy>,
+    group: Name,
 }
 
 impl Needs {
@@ -31,6 +32,7 @@ impl Needs {
             constraints: constraints.unwrap_or_default(),
             strategy: if strategy.is_empty() { default_strategy() } else { strategy },
             definition,
+            group: format!("service:{}", service.key.name).into(),
         }
     }
 
@@ -40,7 +42,7 @@ impl Needs {
             demand: &self.demand,
             constraints: &self.constraints,
             strategy: &self.strategy,
-            peers: Peers::Service(&service.key),
+            group: &self.group,
         }
     }
 
@@ -49,7 +51,7 @@ impl Needs {
         Launch {
             definition: &self.definition,
             origin: Origin::Service { name: service.key.name.clone(), deployment },
-            group: format!("service:{}", service.key.name).into(),
+            group: self.group.clone(),
             started_by: Some(Name::from(deployment.to_string())),
             overrides: Arc::default(),
             demand: self.demand.clone(),

@@ -372,7 +372,8 @@ fn a_snapshot_holds_all_that_cannot_be_derived() {
     let read: crate::state::Snapshot = serde_json::from_slice(&written).unwrap();
     let restored = read.restore((*world.state.home).clone());
     assert_eq!(restored.tasks, world.state.tasks);
-    assert_eq!(restored.usage, world.state.usage);
+    assert_eq!(restored.hosts, world.state.hosts);
+    assert_eq!(restored.peers, world.state.peers);
     assert_eq!(restored.service_events, world.state.service_events);
     assert_eq!(crate::check::check(&restored), Vec::<String>::new());
 }

@@ -6,10 +6,10 @@ use ecsr_api::Timestamp;
 use imbl::OrdMap;
 
 use super::{
-    Container, ContainerReport, Desired, Event, Health, Known, Report, SERVICE_EVENTS_MAX, Service,
-    ServiceEvent, State, Stop, Tally, Task, Usage,
+    Container, ContainerReport, Desired, Event, Health, Host, Instance, Known, Offer, Report,
+    SERVICE_EVENTS_MAX, Service, ServiceEvent, State, Stop, Tally, Task, Usage,
 };
-use crate::ids::{Name, ServiceKey, TaskKey};
+use crate::ids::{InstanceKey, Name, ServiceKey, TaskKey};
 
 impl State {
     /// Takes one fact in.
@@ -27,10 +27,10 @@ impl State {
                 self.definitions.remove(id);
             }
             Event::InstanceSaved(instance) => {
-                self.instances.insert(instance.key.clone(), instance.clone());
+                self.put_instance(instance);
             }
             Event::InstanceForgotten(key) => {
-                self.instances.remove(key);
+                self.forget_instance(key);
             }
             Event::ServiceSaved(service) => self.save_service(service),
             Event::ServiceForgotten(key) => {
@@ -60,6 +60,19 @@ impl State {
                 self.tokens.remove(&(cluster.clone(), token.clone()));
             }
         }
+    }
+
+    pub(super) fn put_instance(&mut self, instance: &Arc<Instance>) {
+        self.instances.insert(instance.key.clone(), instance.clone());
+        self.hosts.entry(instance.key.clone()).or_default().offer = Some(Offer::of(instance));
+    }
+
+    fn forget_instance(&mut self, key: &InstanceKey) {
+        self.instances.remove(key);
+        remove_or_drop(&mut self.hosts, key, |host| {
+            host.offer = None;
+            *host == Host::default()
+        });
     }
 
     fn save_service(&mut self, service: &Arc<Service>) {
@@ -112,9 +125,10 @@ impl State {
         if let Some(service) = task.service() {
             self.service_tasks.entry(service).or_default().insert(task.key.id);
         }
-        self.usage.entry(task.instance).or_default().add(task);
+        self.hosts.entry(task.host()).or_default().usage.add(task);
         if task.desired == Desired::Running {
             self.tallies.entry(task.key.cluster.clone()).or_default().add(task);
+            *self.peers.entry(task.peers()).or_default().entry(task.instance).or_default() += 1;
         }
     }
 
@@ -133,10 +147,19 @@ impl State {
                 tasks.is_empty()
             });
         }
-        remove_or_drop(&mut self.usage, &task.instance, |usage| {
-            usage.remove(task);
-            *usage == Usage::default()
+        remove_or_drop(&mut self.hosts, &task.host(), |host| {
+            host.usage.remove(task);
+            *host == Host::default()
         });
+        if task.desired == Desired::Running {
+            remove_or_drop(&mut self.peers, &task.peers(), |peers| {
+                remove_or_drop(peers, &task.instance, |count| {
+                    *count -= 1;
+                    *count == 0
+                });
+                peers.is_empty()
+            });
+        }
         remove_or_drop(&mut self.tallies, &task.key.cluster, |tally| {
             tally.remove(task);
             *tally == Tally::default()

@@ -1,9 +1,8 @@
-//! Container instances: what a host offers, and what its tasks hold of it.
+//! Container instances: what a host has registered.
 
 use std::collections::BTreeMap;
 
 use ecsr_api::{Timestamp, ecs};
-use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
 
 use super::Tags;
@@ -75,20 +74,4 @@ pub struct Resources {
 pub enum Protocol {
     Tcp,
     Udp,
-}
-
-/// What the tasks of an instance hold of it. Derived from the tasks, kept by `State::apply`, proven by `check`.
-///
-/// A task holds its share until it is known to be STOPPED, whatever it was asked to do.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Usage {
-    pub cpu: u32,
-    pub memory: u32,
-    pub gpus: u32,
-    /// How many tasks hold a host port; a dynamic port counts from the report that names it.
-    pub ports: OrdMap<(Protocol, u16), u32>,
-    /// Tasks desired to run that are RUNNING.
-    pub running: u32,
-    /// Tasks desired to run that are PENDING.
-    pub pending: u32,
 }

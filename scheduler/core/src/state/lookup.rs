@@ -4,8 +4,8 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use super::{
-    Cluster, ClusterStatus, Definition, DefinitionStatus, Instance, Service, ServiceStatus, State, Task,
-    Usage,
+    Cluster, ClusterStatus, Definition, DefinitionStatus, Host, Instance, Service, ServiceStatus, State,
+    Task, Usage,
 };
 use crate::ids::{DefinitionId, InstanceId, InstanceKey, Name, ServiceKey, TaskId, TaskKey};
 
@@ -59,8 +59,14 @@ impl State {
     }
 
     /// What an instance's tasks hold.
-    pub fn usage_of(&self, instance: InstanceId) -> Usage {
-        self.usage.get(&instance).cloned().unwrap_or_default()
+    pub fn usage_of(&self, instance: &InstanceKey) -> Usage {
+        self.hosts.get(instance).map(|host| host.usage.clone()).unwrap_or_default()
+    }
+
+    /// The hosts of a cluster, in the order of their ids, deregistered ones included.
+    pub fn hosts_of(&self, cluster: &Name) -> impl Iterator<Item = (&InstanceKey, &Host)> {
+        let key = |id| InstanceKey { cluster: cluster.clone(), id };
+        self.hosts.range(key(InstanceId::FIRST)..=key(InstanceId::LAST))
     }
 
     /// The ARN of a revision.

@@ -7,6 +7,7 @@
 mod apply;
 mod cluster;
 mod event;
+mod host;
 mod instance;
 mod lookup;
 mod service;
@@ -21,14 +22,15 @@ use imbl::{OrdMap, OrdSet, Vector};
 
 pub use self::cluster::{Cluster, ClusterStatus, Definition, DefinitionStatus, Family, Tags};
 pub use self::event::{ContainerReport, Event, Report, Token};
-pub use self::instance::{Instance, InstanceStatus, Protocol, Resources, Usage};
+pub use self::host::{Host, Offer, Usage};
+pub use self::instance::{Instance, InstanceStatus, Protocol, Resources};
 pub use self::service::{
     Bounds, CircuitBreaker, Deployment, PropagateTags, Rollout, SETTLED_AFTER, Scheduling, Service,
     ServiceEvent, ServiceSpec, ServiceStatus,
 };
 pub use self::snapshot::Snapshot;
 pub use self::task::{Container, Desired, Health, Known, LaunchType, Origin, Stop, StopCode, Task, Times};
-use crate::ids::{DefinitionId, InstanceId, InstanceKey, Name, ServiceKey, TaskId, TaskKey};
+use crate::ids::{DefinitionId, GroupKey, InstanceId, InstanceKey, Name, ServiceKey, TaskId, TaskKey};
 
 /// Most events that a service keeps; ECS shows the newest hundred.
 pub const SERVICE_EVENTS_MAX: usize = 100;
@@ -54,8 +56,10 @@ pub struct State {
     pub service_tasks: OrdMap<ServiceKey, OrdSet<TaskId>>,
     /// Derived: STOPPED tasks, the longest stopped first.
     pub stopped_tasks: OrdSet<(Timestamp, TaskKey)>,
-    /// Derived: what the tasks of an instance hold.
-    pub usage: OrdMap<InstanceId, Usage>,
+    /// Derived: what placement looks at of each instance, and what its tasks hold of it.
+    pub hosts: OrdMap<InstanceKey, Host>,
+    /// Derived: the tasks of a group that are meant to stay, by instance. A service's group is its own.
+    pub peers: OrdMap<GroupKey, OrdMap<InstanceId, u32>>,
     /// Derived: counts by cluster.
     pub tallies: OrdMap<Name, Tally>,
 }
@@ -83,7 +87,8 @@ impl State {
             instance_tasks: OrdMap::new(),
             service_tasks: OrdMap::new(),
             stopped_tasks: OrdSet::new(),
-            usage: OrdMap::new(),
+            hosts: OrdMap::new(),
+            peers: OrdMap::new(),
             tallies: OrdMap::new(),
         }
     }

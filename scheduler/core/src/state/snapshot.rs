@@ -47,8 +47,9 @@ impl Snapshot {
         state.clusters = self.clusters.into_iter().map(|cluster| (cluster.name.clone(), cluster)).collect();
         state.families = self.families.into_iter().collect();
         state.definitions = self.definitions.into_iter().map(|found| (found.id.clone(), found)).collect();
-        state.instances =
-            self.instances.into_iter().map(|instance| (instance.key.clone(), instance)).collect();
+        for instance in &self.instances {
+            state.put_instance(instance);
+        }
         state.services = self.services.into_iter().map(|service| (service.key.clone(), service)).collect();
         let logs = self.service_events.into_iter();
         state.service_events = logs.map(|(key, events)| (key, Vector::from_iter(events))).collect();

@@ -6,7 +6,9 @@ use ecsr_api::{Timestamp, ecs};
 use serde::{Deserialize, Serialize};
 
 use super::{Protocol, Tags};
-use crate::ids::{ContainerId, DefinitionId, DeploymentId, InstanceId, Name, ServiceKey, TaskKey};
+use crate::ids::{
+    ContainerId, DefinitionId, DeploymentId, GroupKey, InstanceId, InstanceKey, Name, ServiceKey, TaskKey,
+};
 use crate::task_definition::Demand;
 
 /// One task: a task definition placed on an instance.
@@ -47,6 +49,16 @@ impl Task {
                 Some(ServiceKey { cluster: self.key.cluster.clone(), name: name.clone() })
             }
         }
+    }
+
+    /// The instance that the task is on.
+    pub fn host(&self) -> InstanceKey {
+        InstanceKey { cluster: self.key.cluster.clone(), id: self.instance }
+    }
+
+    /// The group whose tasks "spread" and "distinct" count.
+    pub fn peers(&self) -> GroupKey {
+        GroupKey { cluster: self.key.cluster.clone(), group: self.group.clone() }
     }
 
     /// The deployment that started the task.

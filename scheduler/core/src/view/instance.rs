@@ -12,7 +12,7 @@ use crate::state::{Instance, InstanceStatus, Protocol, Resources, State, Usage};
 
 /// ECS's `ContainerInstance`.
 pub fn instance(state: &State, instance: &Instance, show_tags: ShowTags) -> ecs::ContainerInstance {
-    let usage = state.usage_of(instance.key.id);
+    let usage = state.usage_of(&instance.key);
     let connected = match instance.status {
         InstanceStatus::Active | InstanceStatus::Draining => instance.connected,
         InstanceStatus::Inactive => false,
