@@ -91,6 +91,8 @@ pub enum Error {
     Recovery(#[from] RecoveryError),
     #[error("the system gives no random numbers: {0}")]
     Entropy(getrandom::Error),
+    #[error("the system gives no thread")]
+    Thread(#[source] io::Error),
     #[error("cannot listen on {address}")]
     Listen { address: SocketAddr, source: io::Error },
     #[error("cannot create the cluster {name}: {problem}")]
@@ -134,7 +136,8 @@ async fn serve(
     let surroundings =
         Surroundings { clock: clock.clone(), entropy: entropy.clone(), caller, records_per_snapshot };
     let (stop_writer, writer_stops) = watch::channel(false);
-    let (driver, mut writer) = Driver::start(recovered, journal, surroundings, writer_stops).await;
+    let (driver, mut writer) =
+        Driver::start(recovered, journal, surroundings, writer_stops).await.map_err(Error::Thread)?;
     create_clusters(&driver, &config.clusters).await?;
 
     let (stop_serving, stop) = watch::channel(false);

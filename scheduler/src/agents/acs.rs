@@ -10,9 +10,8 @@ use std::sync::Arc;
 use axum::extract::ws::WebSocket;
 use ecsr_api::ecs;
 use ecsr_api::sigv4::Identity;
-use ecsr_core::State;
 use ecsr_core::command::Command;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -21,7 +20,7 @@ use super::grants::{Assumed, Roles, Wish};
 use super::sessions::Session;
 use super::wire::{self, End};
 use crate::app::App;
-use crate::driver::{Done, Failure, News};
+use crate::driver::{Done, Failure, Subscription};
 
 /// Serves a channel until it ends.
 pub(super) async fn serve(
@@ -34,7 +33,7 @@ pub(super) async fn serve(
     let key = session.key.clone();
     let version = version_info.agent_version.as_deref().unwrap_or("unknown");
     tracing::info!(cluster = %key.cluster, instance = %key.id, version, "an agent joined");
-    let published = app.driver.subscribe();
+    let news = app.driver.subscribe(&key);
     let roles = if app.roles.are_available() { Roles::WithinReach } else { Roles::OutOfReach };
     let (number, seed) = (app.clock.number(), app.entropy.seed());
     let opening = Opening { instance: key.clone(), version_info, roles, number, seed };
@@ -43,7 +42,7 @@ pub(super) async fn serve(
         socket,
         session,
         identity,
-        published,
+        news,
         conversation: Conversation::new(opening),
         began: Instant::now(),
         announcement: None,
@@ -66,7 +65,7 @@ struct Channel<'a> {
     session: Session,
     /// Whose key opened the channel; it ends with the key.
     identity: Identity,
-    published: watch::Receiver<Arc<State>>,
+    news: Subscription,
     conversation: Conversation,
     began: Instant,
     /// The outcome of an announcement that is waited for.
@@ -88,11 +87,9 @@ impl Channel<'_> {
     async fn step(&mut self) -> Result<(), End> {
         tokio::select! {
             received = self.socket.recv() => self.receive(received)?,
-            changed = self.published.changed() => {
-                changed.map_err(|_| End::Stopping)?;
-                let state = self.published.borrow_and_update().clone();
-                let at = self.moment();
-                self.conversation.look(&state, &News::Everything, at)?;
+            news = self.news.next() => {
+                let (state, at) = (self.app.driver.state(), self.moment());
+                self.conversation.look(&state, &news, at)?;
             }
             announced = answered(&mut self.announcement) => {
                 self.announcement = None;

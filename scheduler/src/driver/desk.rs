@@ -20,6 +20,10 @@ use ecsr_core::{Context, Refusal, State};
 use super::news::Stirred;
 use crate::journal::record;
 
+/// Events after which a batch takes no more in. A command or a plan may go beyond it by its own size. It bounds what the
+/// first caller of a batch waits for to a fraction of a second, and the bytes of an append to a few MiB.
+const BATCH_EVENTS_MAX: usize = 4096;
+
 /// Where the journal stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
@@ -39,6 +43,8 @@ pub struct Desk<C> {
     /// The durable state, and on top of it the batch being appended and the one being formed.
     working: State,
     forming: Batch<C>,
+    /// What the planners have yet to look at.
+    touched: BTreeSet<Touched>,
     appending: Option<Appending<C>>,
     /// Up to when everything that is due by time has been done.
     ticked: Timestamp,
@@ -76,7 +82,6 @@ pub enum Sealed<C> {
 struct Batch<C> {
     at: Timestamp,
     events: Vec<Event>,
-    touched: BTreeSet<Touched>,
     stirred: Stirred,
     answers: Vec<(C, Result<Reply, Refusal>)>,
     /// Set if the batch does what is due by time.
@@ -100,6 +105,7 @@ impl<C> Desk<C> {
             working: State::clone(&durable),
             durable,
             forming: Batch::default(),
+            touched: BTreeSet::new(),
             appending: None,
             ticked: Timestamp::default(),
         }
@@ -120,9 +126,14 @@ impl<C> Desk<C> {
         self.appending.is_some()
     }
 
-    /// Whether the batch being formed has anything to settle.
+    /// Whether there is anything to reconcile or to settle.
     pub fn has_work(&self) -> bool {
-        !self.forming.is_empty()
+        !self.forming.is_empty() || !self.touched.is_empty()
+    }
+
+    /// Whether the batch being formed is large enough to be sealed first.
+    pub fn is_full(&self) -> bool {
+        self.forming.events.len() >= BATCH_EVENTS_MAX
     }
 
     /// When time alone will give something to do, seen from the last [`Desk::tick`] that is durable.
@@ -140,7 +151,7 @@ impl<C> Desk<C> {
             let _ = self.take_in_decision(&Command::AgentDisconnected { instance }, &mut context);
         }
         // The first tick looks at everything anyway.
-        self.forming.touched.clear();
+        self.touched.clear();
     }
 
     /// Decides a command into the batch being formed.
@@ -154,20 +165,23 @@ impl<C> Desk<C> {
     pub fn tick(&mut self, now: Timestamp, seed: [u8; 32]) -> Result<(), Refusal> {
         let mut context = self.context(now, seed);
         self.forming.ticked = Some(now);
-        self.forming.touched.extend(reconcile::everything(&self.working));
+        self.touched.extend(reconcile::everything(&self.working));
         self.take_in_decision(&Command::Tick, &mut context).map(|_| ())
     }
 
-    /// Brings services in line with what was decided since the last time.
+    /// Brings services in line with what was decided since the last time, as far as the batch has room for it. What is
+    /// left counts as work for the next.
     pub fn reconcile(&mut self, now: Timestamp, seed: [u8; 32]) {
-        let touched = std::mem::take(&mut self.forming.touched);
-        if !touched.is_empty() {
-            let mut context = self.context(now, seed);
-            let events = reconcile::run(&self.working, &touched, &mut context);
-            self.take_in(events, now);
-            // A plan leaves nothing of its own to be done.
-            self.forming.touched.clear();
+        let touched = std::mem::take(&mut self.touched);
+        let room = BATCH_EVENTS_MAX.saturating_sub(self.forming.events.len());
+        if touched.is_empty() {
+            return;
         }
+        let mut context = self.context(now, seed);
+        let (events, rest) = reconcile::run_within(&self.working, &touched, room, &mut context);
+        self.take_in(events, now);
+        // The plan has taken care of what its own events touched.
+        self.touched = rest;
     }
 
     /// Closes the batch being formed. No append may be under way.
@@ -196,11 +210,13 @@ impl<C> Desk<C> {
     }
 
     /// Takes note that the append failed, or that nobody knows. Its callers, and those of the batch being formed, which
-    /// rested on it, are to be told that nothing is certain. The next append replaces whatever this one wrote.
+    /// rested on it, are to be told that nothing is certain. The next append replaces whatever this one wrote. A tick is
+    /// to follow after a while: it looks at everything, also at what was touched here.
     pub fn failed(&mut self) -> Vec<C> {
         let Appending { batch, .. } = self.take_appending();
         let forming = std::mem::take(&mut self.forming);
         self.working = State::clone(&self.durable);
+        self.touched.clear();
         batch.answers.into_iter().chain(forming.answers).map(|(caller, _)| caller).collect()
     }
 
@@ -223,7 +239,7 @@ impl<C> Desk<C> {
         self.forming.at = self.forming.at.max(now);
         for event in events {
             self.working.apply(&event);
-            self.forming.touched.extend(reconcile::touched(&self.working, &event));
+            self.touched.extend(reconcile::touched(&self.working, &event));
             self.forming.stirred.take_note(&self.working, &event);
             self.forming.events.push(event);
         }
@@ -252,7 +268,6 @@ impl<C> Default for Batch<C> {
         Self {
             at: Timestamp::default(),
             events: Vec::new(),
-            touched: BTreeSet::new(),
             stirred: Stirred::default(),
             answers: Vec::new(),
             ticked: None,

@@ -6,14 +6,17 @@
 //! only after that. What is durable is published as one immutable value: reads and agent sessions look at it without
 //! ever waiting for the writer or the disk.
 
+mod bulletin;
 mod desk;
 mod news;
 mod recovery;
 mod writer;
 
+use std::io;
 use std::sync::Arc;
 
 use ecsr_core::command::{Command, Reply};
+use ecsr_core::ids::InstanceKey;
 use ecsr_core::{Refusal, State};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -21,10 +24,12 @@ use crate::clock::Clock;
 use crate::entropy::Entropy;
 use crate::journal::{self, Journal};
 
+pub(crate) use self::bulletin::{Bulletin, Subscription};
 pub use self::desk::{Append, Desk, Position, Sealed, Settled};
 pub use self::news::{News, Stirred};
 pub use self::recovery::{Error as RecoveryError, Recovered, recover};
 pub(crate) use self::writer::Stopped;
+use self::writer::Writer;
 
 /// Commands that wait for the writer. Beyond it callers wait for room: the number of their connections is bounded, so
 /// nothing piles up, and a burst of one request per connection fits.
@@ -69,6 +74,7 @@ struct Request {
 pub(crate) struct Driver {
     queue: mpsc::Sender<Request>,
     published: watch::Receiver<Arc<State>>,
+    bulletin: Bulletin,
 }
 
 /// What the writer needs from its surroundings.
@@ -84,19 +90,34 @@ pub(crate) struct Surroundings {
 
 impl Driver {
     /// Starts the writer on what was recovered, and returns when the state is that of a scheduler which has just
-    /// started: before that nobody is to read it. The handle ends when the writer does: after `stop` turned true and
-    /// the commands that were already queued are answered.
+    /// started: before that nobody is to read it. The receiver resolves when the writer ends: after `stop` turned true
+    /// and the commands that were already queued are answered, or with an error if it failed.
     pub(crate) async fn start(
         recovered: Recovered,
         journal: Box<dyn Journal>,
         surroundings: Surroundings,
         stop: watch::Receiver<bool>,
-    ) -> (Self, tokio::task::JoinHandle<Stopped>) {
+    ) -> io::Result<(Self, oneshot::Receiver<Stopped>)> {
         let (queue, requests) = mpsc::channel(QUEUE_COMMANDS_MAX);
         let (publisher, published) = watch::channel(recovered.state.clone());
-        let mut writer = writer::Writer::new(recovered, journal, surroundings, publisher);
-        writer.open_day().await;
-        (Self { queue, published }, tokio::spawn(writer.run(requests, stop)))
+        let bulletin = Bulletin::default();
+        let mut writer = Writer::new(recovered, journal, surroundings, publisher, bulletin.clone());
+        let (opened, is_open) = oneshot::channel();
+        let (ended, end) = oneshot::channel();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        std::thread::Builder::new().name("writer".into()).spawn(move || {
+            let stopped = runtime.block_on(async {
+                writer.open_day().await;
+                // Whoever started the writer may have given up; then it is about to be told to stop.
+                let _ = opened.send(());
+                writer.run(requests, stop).await
+            });
+            drop(runtime);
+            let _ = ended.send(stopped);
+        })?;
+        // If the writer failed already, its end says so.
+        let _ = is_open.await;
+        Ok((Self { queue, published, bulletin }, end))
     }
 
     /// Has a command decided and made durable.
@@ -117,9 +138,9 @@ impl Driver {
         self.published.borrow().clone()
     }
 
-    /// The published states from here on.
-    pub(crate) fn subscribe(&self) -> watch::Receiver<Arc<State>> {
-        self.published.clone()
+    /// The news of an instance from here on.
+    pub(crate) fn subscribe(&self, instance: &InstanceKey) -> Subscription {
+        self.bulletin.subscribe(instance)
     }
 }
 

@@ -13,21 +13,16 @@ struct Running {
     driver: Driver,
     journal: FakeJournal,
     stop: watch::Sender<bool>,
-    writer: tokio::task::JoinHandle<Stopped>,
+    writer: oneshot::Receiver<Stopped>,
 }
 
 impl Running {
     async fn start(journal: FakeJournal) -> Self {
         let mut lent: Box<dyn Journal> = Box::new(journal.clone());
         let recovered = recover(&mut *lent, home()).expect("a good journal");
-        let surroundings = Surroundings {
-            clock: Clock::not_before(recovered.latest),
-            entropy: Entropy::from_system().unwrap(),
-            caller: home().root_arn(),
-            records_per_snapshot: 4,
-        };
+        let surroundings = surroundings(&recovered);
         let (stop, stopped) = watch::channel(false);
-        let (driver, writer) = Driver::start(recovered, lent, surroundings, stopped).await;
+        let (driver, writer) = Driver::start(recovered, lent, surroundings, stopped).await.unwrap();
         Self { driver, journal, stop, writer }
     }
 
@@ -35,6 +30,15 @@ impl Running {
         self.stop.send_replace(true);
         self.writer.await.unwrap();
         self.journal
+    }
+}
+
+fn surroundings(recovered: &Recovered) -> Surroundings {
+    Surroundings {
+        clock: Clock::not_before(recovered.latest),
+        entropy: Entropy::from_system().unwrap(),
+        caller: home().root_arn(),
+        records_per_snapshot: 4,
     }
 }
 
@@ -60,17 +64,26 @@ async fn an_answer_comes_with_the_durable_state_that_holds_it() {
 
 #[tokio::test]
 async fn commands_that_arrive_together_share_one_append() {
-    let running = Running::start(FakeJournal::default()).await;
-    // Everything is queued before the writer gets its first turn.
+    let journal = FakeJournal::default();
+    let recovered = recover(&mut journal.clone(), home()).expect("a good journal");
+    let (queue, requests) = mpsc::channel(3);
     let mut answers = Vec::new();
     for name in ["a", "b", "c"] {
-        answers.push(running.driver.submit(create(name)).await.unwrap());
+        let (answer, answered) = oneshot::channel();
+        queue.send(Request { command: create(name), answer }).await.unwrap();
+        answers.push(answered);
     }
+    drop(queue);
+    let (publisher, published) = watch::channel(recovered.state.clone());
+    let (_stop, stopped) = watch::channel(false);
+    let surroundings = surroundings(&recovered);
+    let lent = Box::new(journal.clone());
+    Writer::new(recovered, lent, surroundings, publisher, Bulletin::default()).run(requests, stopped).await;
     for answer in answers {
         answer.await.unwrap().unwrap();
     }
-    assert_eq!(names(&running.driver.state()), ["a", "b", "c"]);
-    assert_eq!(running.journal.appends(), 2, "the founding, and one for all three");
+    assert_eq!(names(&published.borrow()), ["a", "b", "c"]);
+    assert_eq!(journal.appends(), 2, "the founding, and one for all three");
 }
 
 #[tokio::test]

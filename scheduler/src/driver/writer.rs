@@ -1,28 +1,29 @@
-//! The one task that owns the desk: takes commands, has batches appended, publishes, answers.
+//! The one thread that owns the desk: takes commands, has batches appended, publishes, answers.
 //!
 //! A batch is every command that is queued when the writer turns to it. All of its events go to the journal in one
 //! durable append, so fourteen calls that arrive together cost one sync of the disk. What is decided and when it may be
 //! seen is the [`Desk`]'s business; here are the queue, the clock, the disk and the callers.
 //!
-//! The append runs on a blocking thread and the writer waits for it: commands that arrive meanwhile form the next batch.
+//! Deciding is work for a processor, so it has a thread of its own and holds up none of those that answer reads. The
+//! append runs on another, with the next batch being decided meanwhile: batches grow with the load by themselves.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use ecsr_api::Timestamp;
 use ecsr_core::State;
 use ecsr_core::state::Snapshot;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::desk::{Append, Desk, Position, Sealed, Settled};
-use super::{Answer, Done, Failure, Recovered, Request, Surroundings, explain};
+use super::{Answer, Bulletin, Done, Failure, Recovered, Request, Surroundings, explain};
 use crate::journal::record::{self, Founding};
 use crate::journal::{self, Journal};
 use crate::stop;
 
-/// Most commands decided into one append: enough to share the sync among a burst, few enough that the first of them
-/// does not wait long for the last.
-const BATCH_COMMANDS_MAX: usize = 256;
+/// Most commands decided into one append: a queue full of them.
+const BATCH_COMMANDS_MAX: usize = super::QUEUE_COMMANDS_MAX;
 
 /// How long after a failed append what is due by time is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -44,8 +45,12 @@ type Caller = oneshot::Sender<Answer>;
 #[derive(Debug)]
 pub(super) struct Writer {
     desk: Desk<Caller>,
+    /// Commands in the batch that is being formed.
+    decided: usize,
     /// `None` only while a blocking thread has it.
     journal: Option<Box<dyn Journal>>,
+    /// The append under way, which brings the journal back.
+    appending: Option<Appending>,
     founding: Founding,
     /// Records that the newest snapshot does not stand for.
     records_unsnapped: u64,
@@ -55,7 +60,11 @@ pub(super) struct Writer {
     wake: tokio::time::Instant,
     surroundings: Surroundings,
     publisher: watch::Sender<Arc<State>>,
+    bulletin: Bulletin,
 }
+
+/// An append on a blocking thread: the journal and how many records were written.
+type Appending = JoinHandle<(Box<dyn Journal>, Result<usize, journal::Error>)>;
 
 impl Writer {
     pub(super) fn new(
@@ -63,17 +72,21 @@ impl Writer {
         journal: Box<dyn Journal>,
         surroundings: Surroundings,
         publisher: watch::Sender<Arc<State>>,
+        bulletin: Bulletin,
     ) -> Self {
         let position = Position { epoch: recovered.epoch, next_index: recovered.next_index };
         Self {
             desk: Desk::new(recovered.state, position, surroundings.caller.clone()),
+            decided: 0,
             journal: Some(journal),
+            appending: None,
             founding: recovered.founding,
             records_unsnapped: recovered.records,
             snapping: None,
             wake: tokio::time::Instant::now(),
             surroundings,
             publisher,
+            bulletin,
         }
     }
 
@@ -91,11 +104,18 @@ impl Writer {
                     stopping = true;
                     requests.close();
                 }
-                first = requests.recv() => match first {
-                    Some(first) => self.serve(first, &mut requests).await,
-                    None => return Stopped,
+                appended = finished(&mut self.appending) => self.settle(appended).await,
+                first = requests.recv(), if self.has_room() => match first {
+                    Some(first) => self.decide(first, &mut requests).await,
+                    None if self.appending.is_none() => return Stopped,
+                    None => {
+                        let appended = finished(&mut self.appending).await;
+                        self.settle(appended).await;
+                    }
                 },
-                () = tokio::time::sleep_until(self.wake), if !stopping => self.tick().await,
+                () = tokio::time::sleep_until(self.wake), if !stopping && self.appending.is_none() => {
+                    self.commit().await;
+                }
             }
         }
     }
@@ -104,80 +124,110 @@ impl Writer {
     pub(super) async fn open_day(&mut self) {
         let (now, seed) = (self.surroundings.clock.now(), self.surroundings.entropy.seed());
         self.desk.open_day(now, seed);
-        self.commit().await;
+        self.seal();
+        if self.appending.is_some() {
+            let appended = finished(&mut self.appending).await;
+            self.settle(appended).await;
+        }
     }
 
-    async fn serve(&mut self, first: Request, requests: &mut mpsc::Receiver<Request>) {
+    fn has_room(&self) -> bool {
+        self.decided < BATCH_COMMANDS_MAX && !self.desk.is_full()
+    }
+
+    /// Decides what is queued, and lets it go to the journal unless the batch before it is still on the way there.
+    async fn decide(&mut self, first: Request, requests: &mut mpsc::Receiver<Request>) {
         let now = self.surroundings.clock.now();
-        let mut decided = 0;
         let mut next = Some(first);
         while let Some(Request { command, answer }) = next.take() {
             self.desk.decide(&command, answer, now, self.surroundings.entropy.seed());
-            decided += 1;
-            if decided < BATCH_COMMANDS_MAX {
+            self.decided += 1;
+            if self.has_room() {
                 next = requests.try_recv().ok();
             }
         }
-        self.desk.reconcile(now, self.surroundings.entropy.seed());
-        self.finish().await;
+        if self.appending.is_none() {
+            self.commit().await;
+        }
     }
 
-    /// Does what is due by time alone.
-    async fn tick(&mut self) {
-        let now = self.surroundings.clock.now();
+    /// Closes batches until one is on its way to the journal or there is nothing left to do.
+    async fn commit(&mut self) {
+        while self.appending.is_none() {
+            let now = self.surroundings.clock.now();
+            self.tick(now);
+            if !self.desk.has_work() {
+                self.keep_snapshots().await;
+                break;
+            }
+            self.desk.reconcile(now, self.surroundings.entropy.seed());
+            self.seal();
+        }
+    }
+
+    /// Does what is due by time alone, if anything is. Under load it is part of a batch like any other work.
+    fn tick(&mut self, now: Timestamp) {
+        if tokio::time::Instant::now() < self.wake {
+            return;
+        }
+        self.wake = tokio::time::Instant::now() + SLEEP_MAX;
         if let Err(refusal) = self.desk.tick(now, self.surroundings.entropy.seed()) {
             tracing::error!(%refusal, "the passing of time was refused");
         }
-        self.desk.reconcile(now, self.surroundings.entropy.seed());
-        self.finish().await;
     }
 
-    async fn finish(&mut self) {
-        if self.commit().await {
-            self.plan_wake();
-        } else {
-            self.wake = tokio::time::Instant::now() + RETRY_AFTER;
+    fn seal(&mut self) {
+        self.decided = 0;
+        match self.desk.seal() {
+            Sealed::Settled(settled) => self.publish(settled),
+            Sealed::Append(append) => self.append(append),
         }
-        self.keep_snapshots().await;
     }
 
-    /// Makes the batch durable, publishes it and tells the callers. False if the journal would not take it.
-    async fn commit(&mut self) -> bool {
-        let append = match self.desk.seal() {
-            Sealed::Settled(settled) => {
-                tell(settled);
-                return true;
-            }
-            Sealed::Append(append) => append,
-        };
-        match self.append(append).await {
-            Ok(()) => {
+    fn append(&mut self, append: Append) {
+        let mut journal = self.journal.take().expect("the journal is back before the next append");
+        self.appending = Some(tokio::task::spawn_blocking(move || {
+            let records = append.records();
+            let appended = journal.append(append.epoch, append.first_index, &records);
+            (journal, appended.map(|()| records.len()))
+        }));
+    }
+
+    /// Goes on after an append: the batch is published, or dropped with all that rests on it.
+    async fn settle(&mut self, (journal, appended): (Box<dyn Journal>, Result<usize, journal::Error>)) {
+        self.journal = Some(journal);
+        match appended {
+            Ok(records) => {
+                self.records_unsnapped += u64::try_from(records).expect("a list is shorter than 2^64");
                 let settled = self.desk.durable();
-                self.publisher.send_replace(settled.state.clone());
-                tell(settled);
-                true
+                self.publish(settled);
+                self.keep_snapshots().await;
+                self.commit().await;
             }
             Err(error) => {
+                self.decided = 0;
                 let callers = self.desk.failed();
                 tracing::warn!(error = explain(&error), commands = callers.len(), "a batch is not durable");
                 for caller in callers {
                     // The caller may have gone.
                     let _ = caller.send(Err(Failure::NotDurable));
                 }
-                false
+                self.wake = tokio::time::Instant::now() + RETRY_AFTER;
             }
         }
     }
 
-    async fn append(&mut self, append: Append) -> Result<(), journal::Error> {
-        let count = self
-            .with_journal(move |journal| {
-                let records = append.records();
-                journal.append(append.epoch, append.first_index, &records).map(|()| records.len())
-            })
-            .await?;
-        self.records_unsnapped += u64::try_from(count).expect("a list is shorter than 2^64");
-        Ok(())
+    /// Shows what is durable: first the state, then who should look at it, then the answers.
+    fn publish(&mut self, settled: Settled<Caller>) {
+        let Settled { state, answers, stirred } = settled;
+        self.plan_wake();
+        self.publisher.send_replace(state.clone());
+        self.bulletin.post(stirred);
+        for (caller, outcome) in answers {
+            let answer = outcome.map(|reply| Done { state: state.clone(), reply }).map_err(Failure::Refused);
+            // The caller may have gone.
+            let _ = caller.send(answer);
+        }
     }
 
     /// Lends the journal to a blocking thread.
@@ -185,7 +235,7 @@ impl Writer {
         &mut self,
         work: impl FnOnce(&mut dyn Journal) -> T + Send + 'static,
     ) -> T {
-        let mut journal = self.journal.take().expect("the journal is back before the next batch");
+        let mut journal = self.journal.take().expect("the journal is back before the next append");
         let lent = tokio::task::spawn_blocking(move || {
             let result = work(&mut *journal);
             (journal, result)
@@ -230,10 +280,14 @@ impl Writer {
     }
 }
 
-fn tell(Settled { state, answers, stirred: _ }: Settled<Caller>) {
-    for (caller, outcome) in answers {
-        let answer = outcome.map(|reply| Done { state: state.clone(), reply }).map_err(Failure::Refused);
-        // The caller may have gone.
-        let _ = caller.send(answer);
+/// What became of the append under way. Never resolves while there is none.
+async fn finished(appending: &mut Option<Appending>) -> (Box<dyn Journal>, Result<usize, journal::Error>) {
+    match appending {
+        None => std::future::pending().await,
+        Some(under_way) => {
+            let finished = under_way.await.expect("the journal does not panic");
+            *appending = None;
+            finished
+        }
     }
 }

@@ -69,17 +69,31 @@ pub fn touched(state: &State, event: &Event) -> Vec<Touched> {
 
 /// Plans all that the touched things need, until nothing more is needed.
 pub fn run(state: &State, touched_things: &BTreeSet<Touched>, context: &mut Context) -> Vec<Event> {
+    run_within(state, touched_things, usize::MAX, context).0
+}
+
+/// Plans what the touched things need until the plan has `events_max` events or a few more, and gives back what is left
+/// for the next plan. So a thousand services that are created together do not keep everybody else waiting.
+pub fn run_within(
+    state: &State,
+    touched_things: &BTreeSet<Touched>,
+    events_max: usize,
+    context: &mut Context,
+) -> (Vec<Event>, BTreeSet<Touched>) {
     let mut plan = Plan::new(state.clone());
     let mut due: BTreeSet<Due> =
         touched_things.iter().flat_map(|touched| due_services(state, touched)).collect();
     for _ in 0..ROUNDS_MAX {
+        if plan.events.len() >= events_max {
+            return (plan.events, due.into_iter().map(|(_, key)| Touched::Service(key)).collect());
+        }
         let Some((_, key)) = due.pop_first() else { break };
         for event in service::reconcile(&mut plan, &key, context) {
             let touches = touched(&plan.state, &event);
             due.extend(touches.iter().flat_map(|touched| due_services(&plan.state, touched)));
         }
     }
-    plan.events
+    (plan.events, BTreeSet::new())
 }
 
 /// When services change by the passing of time alone: the earliest moment after `now` at which a plan can find

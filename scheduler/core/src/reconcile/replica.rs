@@ -13,6 +13,9 @@ use crate::context::Context;
 use crate::ids::{InstanceId, Name, TaskKey};
 use crate::state::{Event, Known, Rollout, Service, Task};
 
+/// Most tasks that one round starts, so that a plan can be cut between rounds. The next round starts the others.
+const STARTS_PER_ROUND_MAX: u32 = 1000;
+
 pub(super) fn plan(plan: &mut Plan, service: &Service, context: &mut Context) {
     let census = Census::take(&plan.state, service, context.now);
     let desired = service.desired_count;
@@ -20,7 +23,7 @@ pub(super) fn plan(plan: &mut Plan, service: &Service, context: &mut Context) {
     let room = service.spec.bounds.upper(desired).saturating_sub(census.active());
 
     if may_start(service, context) {
-        start::start(plan, service, &census, missing.min(room), context);
+        start::start(plan, service, &census, missing.min(room).min(STARTS_PER_ROUND_MAX), context);
     }
     let surplus = count(census.keep.len()).saturating_sub(desired);
     let mut leaving = scale_in(&census.keep, surplus);
