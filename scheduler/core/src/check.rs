@@ -17,7 +17,7 @@ pub fn check(state: &State) -> Vec<String> {
     wrong
 }
 
-/// What `apply` keeps must equal what a fresh count of the same tasks gives.
+/// What `apply` keeps must equal what a fresh count of the same instances and tasks gives.
 fn indexes(state: &State) -> Vec<String> {
     let mut fresh = State::new((*state.home).clone());
     for instance in state.instances.values() {
@@ -32,6 +32,7 @@ fn indexes(state: &State) -> Vec<String> {
         ("stopped_tasks", fresh.stopped_tasks == state.stopped_tasks),
         ("hosts", fresh.hosts == state.hosts),
         ("peers", fresh.peers == state.peers),
+        ("away", fresh.away == state.away),
         ("tallies", fresh.tallies == state.tallies),
     ];
     compared

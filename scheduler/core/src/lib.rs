@@ -8,6 +8,7 @@
 pub mod check;
 pub mod command;
 pub mod context;
+pub mod host_lost_after;
 pub mod ids;
 pub mod launch;
 pub mod names;

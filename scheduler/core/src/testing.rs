@@ -174,9 +174,25 @@ impl World {
     }
 
     /// Plays agents that obey at once, until nothing is left to do. `each` sees the service after every report.
-    pub fn obey(&mut self, service: &ServiceKey, mut each: impl FnMut(&State)) {
+    pub fn obey(&mut self, service: &ServiceKey, each: impl FnMut(&State)) {
+        self.obey_where(service, |_| true, each);
+    }
+
+    /// As [`Self::obey`], where only the agents of these instances are there.
+    pub fn obey_on(&mut self, service: &ServiceKey, instances: &[InstanceKey]) {
+        let ids: BTreeSet<_> = instances.iter().map(|instance| instance.id).collect();
+        self.obey_where(service, |task| ids.contains(&task.instance), |_| {});
+    }
+
+    fn obey_where(
+        &mut self,
+        service: &ServiceKey,
+        is_there: impl Fn(&Task) -> bool,
+        mut each: impl FnMut(&State),
+    ) {
         for _ in 0..10_000 {
-            let todo = self.tasks(service).into_iter().find_map(|task| match (task.desired, task.known) {
+            let tasks = self.tasks(service).into_iter().filter(|task| is_there(task));
+            let todo = tasks.into_iter().find_map(|task| match (task.desired, task.known) {
                 (Desired::Stopped, Known::Pending | Known::Running) => Some((task.key.clone(), "STOPPED")),
                 (Desired::Running, Known::Pending) => Some((task.key.clone(), "RUNNING")),
                 _ => None,

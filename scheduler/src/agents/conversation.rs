@@ -165,7 +165,7 @@ impl Conversation {
     pub fn look(&mut self, state: &State, news: &News, at: Moment) -> Result<(), Over> {
         let found = state.instances.get(&self.instance);
         let instance = found.filter(|found| found.status != InstanceStatus::Inactive);
-        self.announce(instance.ok_or(Over::Deregistered)?.connected);
+        self.announce(instance.ok_or(Over::Deregistered)?.is_connected());
         let concerned = self.concerned(state, news);
         self.follow(state, &concerned, at);
         let mut due = self.outbox.due(&concerned);

@@ -141,11 +141,11 @@ impl<C> Desk<C> {
         reconcile::next_wake(&self.working, self.ticked)
     }
 
-    /// Nobody is connected to a scheduler that has just started, whatever it knew before. Agents announce themselves.
+    /// Nobody is connected to a scheduler that has just started, whatever it knew before, and no host was asked yet.
+    /// Agents announce themselves.
     pub fn open_day(&mut self, now: Timestamp, seed: [u8; 32]) {
         let mut context = self.context(now, seed);
-        let instances = self.working.instances.values().filter(|instance| instance.connected);
-        let keys: Vec<_> = instances.map(|instance| instance.key.clone()).collect();
+        let keys: Vec<_> = self.working.instances.keys().cloned().collect();
         for instance in keys {
             // Cannot be refused: it is so whatever the state says.
             let _ = self.take_in_decision(&Command::AgentDisconnected { instance }, &mut context);

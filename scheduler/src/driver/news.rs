@@ -55,7 +55,9 @@ impl Stirred {
     pub(super) fn take_note(&mut self, state: &State, event: &Event) {
         match event {
             Event::InstanceSaved(instance) => self.note(instance.key.clone(), None),
-            Event::InstanceForgotten(key) => self.note(key.clone(), None),
+            Event::InstancePresence { instance: key, .. } | Event::InstanceForgotten(key) => {
+                self.note(key.clone(), None);
+            }
             Event::TaskPlaced(task) => {
                 let instance = InstanceKey { cluster: task.key.cluster.clone(), id: task.instance };
                 self.note(instance, Some(task.key.id));

@@ -130,10 +130,10 @@ async fn after_a_restart_nobody_is_connected() {
     let version_info = ecs::VersionInfo::default();
     let connected = Command::AgentConnected { instance: instance.clone(), version_info };
     let done = running.driver.execute(connected).await.unwrap();
-    assert!(done.state.instances[&instance].connected);
+    assert!(done.state.instances[&instance].is_connected());
 
     let again = Running::start(running.stop().await).await;
-    assert!(!again.driver.state().instances[&instance].connected, "not even to the first who asks");
+    assert!(!again.driver.state().instances[&instance].is_connected(), "not even to the first who asks");
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ecsr_api::ecs;
 
 use super::{Decision, Reply};
+use crate::host_lost_after;
 use crate::ids::Name;
 use crate::names;
 use crate::refusal::{Refusal, invalid};
@@ -15,6 +16,7 @@ use crate::state::{Cluster, ClusterStatus, Event, InstanceStatus, ServiceStatus,
 pub(super) fn create(state: &State, request: &ecs::CreateClusterRequest) -> Result<Decision, Refusal> {
     let name = resolve::cluster_name(state, request.cluster_name.as_deref())?;
     let tags = names::tags(request.tags.as_deref())?;
+    host_lost_after::check(&tags)?;
     let settings = settings(request.settings.as_deref())?;
     if let Some(unknown) = request.capacity_providers.iter().flatten().next() {
         return Err(invalid(format!(

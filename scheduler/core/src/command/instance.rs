@@ -13,7 +13,7 @@ use crate::names;
 use crate::refusal::{Refusal, client, invalid};
 use crate::resolve;
 use crate::state::{
-    Desired, Event, Instance, InstanceStatus, Report, Resources, State, Stop, StopCode, Task,
+    Desired, Event, Instance, InstanceStatus, Presence, Report, Resources, State, Stop, StopCode, Task,
 };
 
 /// Most instances of one UpdateContainerInstancesState.
@@ -57,7 +57,8 @@ pub(super) fn register(
         None => Instance {
             key: InstanceKey { cluster, id: InstanceId::fresh(context) },
             status: InstanceStatus::Active,
-            connected: false,
+            presence: Presence::Silent { since: context.now },
+            whereabouts: None,
             ec2_instance_id: identity.instance_id,
             resources,
             attributes,
@@ -96,7 +97,7 @@ pub(super) fn deregister(
     }
     let gone = Instance {
         status: InstanceStatus::Inactive,
-        connected: false,
+        presence: Presence::Silent { since: context.now },
         inactive_at: Some(context.now),
         version: instance.version + 1,
         ..Instance::clone(instance)
@@ -146,26 +147,27 @@ pub(super) fn connected(
 ) -> Result<Decision, Refusal> {
     let instance = state.instances.get(key).filter(|instance| instance.status != InstanceStatus::Inactive);
     let instance = instance.ok_or_else(|| invalid("The referenced container instance is not active."))?;
-    if instance.connected && instance.version_info == *version_info {
-        return Ok((Vec::new(), Reply::Instance(key.clone())).into());
-    }
-    let connected = Instance {
-        connected: true,
-        version_info: version_info.clone(),
-        version: instance.version + 1,
-        ..Instance::clone(instance)
+    let presence = Presence::Connected;
+    let news = if instance.version_info == *version_info {
+        (!instance.is_connected()).then(|| instance.seen(presence))
+    } else {
+        let version = instance.version + 1;
+        let version_info = version_info.clone();
+        let told = Instance { presence, version_info, version, ..Instance::clone(instance) };
+        Some(Event::InstanceSaved(Arc::new(told)))
     };
-    Ok((vec![Event::InstanceSaved(Arc::new(connected))], Reply::Instance(key.clone())).into())
+    Ok((news.into_iter().collect(), Reply::Instance(key.clone())).into())
 }
 
-/// The agent's channel closed. What it runs goes on running; nothing new is placed there.
-pub(super) fn disconnected(state: &State, key: &InstanceKey) -> Decision {
-    let instance = state.instances.get(key).filter(|instance| instance.connected);
-    let disconnected = instance.map(|instance| {
-        let version = instance.version + 1;
-        Event::InstanceSaved(Arc::new(Instance { connected: false, version, ..Instance::clone(instance) }))
+/// The agent's channel closed. What it runs goes on running; nothing new is placed there. Whether the host is there is
+/// to be found out from now on, whatever was known: so a scheduler that starts counts from its start.
+pub(super) fn disconnected(state: &State, key: &InstanceKey, context: &Context) -> Decision {
+    let silent = Presence::Silent { since: context.now };
+    let event = state.instances.get(key).and_then(|instance| match instance.presence {
+        Presence::Connected | Presence::Unreachable { .. } => Some(instance.seen(silent)),
+        Presence::Silent { .. } | Presence::Lost { .. } => None,
     });
-    (disconnected.into_iter().collect(), Reply::Nothing).into()
+    (event.into_iter().collect(), Reply::Nothing).into()
 }
 
 fn registered_before<'a>(

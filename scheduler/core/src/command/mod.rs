@@ -5,6 +5,7 @@
 
 mod cluster;
 mod definition;
+mod host;
 mod instance;
 mod parse;
 mod report;
@@ -21,7 +22,7 @@ use ecsr_api::ecs;
 use crate::context::Context;
 use crate::ids::{DefinitionId, InstanceKey, Name, ServiceKey, TaskKey};
 use crate::refusal::Refusal;
-use crate::state::{Event, Health, State};
+use crate::state::{Event, Health, State, Whereabouts};
 
 pub use self::parse::parse;
 pub use self::tick::{INACTIVE_KEPT, STOPPED_TASKS_KEPT};
@@ -54,9 +55,19 @@ pub enum Command {
         instance: InstanceKey,
         version_info: ecs::VersionInfo,
     },
-    /// The agent's ACS channel closed.
+    /// The agent's ACS channel closed, or was never open with a scheduler that has just started.
     AgentDisconnected {
         instance: InstanceKey,
+    },
+    /// Where an instance's host is was learned from its agent's channel.
+    HostLearned {
+        instance: InstanceKey,
+        whereabouts: Whereabouts,
+    },
+    /// Hosts of instances whose agents are away were asked whether they are there.
+    HostsProbed {
+        answered: Vec<InstanceKey>,
+        unanswered: Vec<InstanceKey>,
     },
     /// The agent acknowledged a payload that held these tasks.
     TasksAcknowledged {
@@ -146,7 +157,11 @@ pub fn decide(state: &State, command: &Command, context: &mut Context) -> Result
         Command::AgentConnected { instance, version_info } => {
             instance::connected(state, instance, version_info)
         }
-        Command::AgentDisconnected { instance } => Ok(instance::disconnected(state, instance)),
+        Command::AgentDisconnected { instance } => Ok(instance::disconnected(state, instance, context)),
+        Command::HostLearned { instance, whereabouts } => Ok(host::learned(state, instance, *whereabouts)),
+        Command::HostsProbed { answered, unanswered } => {
+            Ok(host::probed(state, answered, unanswered, context))
+        }
         Command::TasksAcknowledged { instance, tasks } => Ok(report::acknowledged(state, instance, tasks)),
         Command::TaskRefused { task, reason } => Ok(report::refused(state, task, reason, context)),
         Command::HealthPublished { instance, tasks } => Ok(report::health(state, instance, tasks)),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ecsr_api::ecs;
 
 use super::{Decision, Reply};
+use crate::host_lost_after;
 use crate::names;
 use crate::refusal::{Refusal, invalid};
 use crate::resolve::{self, Taggable};
@@ -17,6 +18,9 @@ pub(super) fn tag(state: &State, request: &ecs::TagResourceRequest) -> Result<De
     let mut tags = tags_of(state, &resource);
     tags.extend(names::tags(Some(given))?);
     names::tag_count(&tags)?;
+    if let Taggable::Cluster(_) = resource {
+        host_lost_after::check(&tags)?;
+    }
     Ok((retag(state, &resource, tags), Reply::Nothing).into())
 }
 

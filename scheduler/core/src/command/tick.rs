@@ -1,5 +1,6 @@
-//! Forgetting: what has ended stays describable for a while, and then makes room. The shell ticks at least once a minute,
-//! which is exact enough for all of it.
+//! The passing of time: hosts that are gone are given up ([`hosts`]), and what has ended stays describable for a while,
+//! then makes room. The shell ticks when `reconcile::next_wake` says so and at least once a minute, which is exact enough
+//! for forgetting.
 
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use ecsr_api::Timestamp;
 use super::{Decision, Reply};
 use crate::context::Context;
 use crate::ids::DefinitionId;
+use crate::reconcile::hosts;
 use crate::state::{DefinitionStatus, Event, Instance, InstanceStatus, State, Token};
 
 /// How long a STOPPED task stays describable. ECS promises at least an hour.
@@ -22,7 +24,7 @@ pub(super) const TOKENS_KEPT: Duration = Duration::from_hours(24);
 /// Most things forgotten in one decision, so that a long backlog never stalls the writer.
 const FORGOTTEN_AT_ONCE: usize = 10_000;
 
-pub(super) fn tick(state: &State, context: &Context) -> Decision {
+pub(super) fn tick(state: &State, context: &mut Context) -> Decision {
     let now = context.now;
     let tasks = state.stopped_tasks.iter().take_while(|(at, _)| at.plus(STOPPED_TASKS_KEPT) <= now);
     let tasks = tasks.map(|(_, key)| Event::TaskForgotten(key.clone()));
@@ -45,7 +47,9 @@ pub(super) fn tick(state: &State, context: &Context) -> Decision {
     });
     let definitions = definitions.map(|one| Event::DefinitionForgotten(one.id.clone()));
     let all = tasks.chain(services).chain(instances).chain(tokens).chain(definitions);
-    (all.take(FORGOTTEN_AT_ONCE).collect(), Reply::Nothing).into()
+    let mut events = hosts::review(state, context);
+    events.extend(all.take(FORGOTTEN_AT_ONCE));
+    (events, Reply::Nothing).into()
 }
 
 /// A token holds for a day, but no longer than its tasks are remembered. SDKs make one for every call.
@@ -57,7 +61,9 @@ fn is_spent(state: &State, token: &Token, now: Timestamp) -> bool {
 
 /// Registered, but never heard of again: what is left of a registration whose answer was lost.
 fn is_ghost(instance: &Instance, now: Timestamp) -> bool {
-    instance.version == 1 && !instance.connected && is_past(Some(instance.registered_at), INACTIVE_KEPT, now)
+    instance.version == 1
+        && !instance.is_connected()
+        && is_past(Some(instance.registered_at), INACTIVE_KEPT, now)
 }
 
 fn is_past(since: Option<Timestamp>, kept: Duration, now: Timestamp) -> bool {

@@ -68,7 +68,7 @@ impl<'a> Candidate<'a> {
     pub fn shortfall(&self, state: &State, ask: &Ask<'_>) -> Option<Shortfall> {
         // What took a task before was found suitable then, and that cannot change within one placement.
         let unsuitable = if self.taken == 0 { self.unsuitable(state, ask) } else { None };
-        let away = || (!self.instance().connected).then_some(Shortfall::Agent);
+        let away = || (!self.instance().is_connected()).then_some(Shortfall::Agent);
         unsuitable.or_else(away).or_else(|| self.no_room(ask.demand)).or_else(|| self.not_distinct(ask))
     }
 
@@ -76,6 +76,10 @@ impl<'a> Candidate<'a> {
         let instance = self.instance();
         if instance.status == InstanceStatus::Draining {
             return Some(Shortfall::Draining);
+        }
+        // Its tasks were given up, those of daemons too: it is no place for any until its agent is back.
+        if instance.presence.is_lost() {
+            return Some(Shortfall::Agent);
         }
         let missing =
             ask.demand.attributes.iter().find(|name| !instance.attributes.contains_key(name.as_ref()));
@@ -130,7 +134,7 @@ pub fn matches(state: &State, instance: &Instance, expression: &Expression) -> b
     let groups: Vec<&str> = tasks.iter().map(|task| task.group.as_ref()).collect();
     expression.matches(&Subject {
         attribute: &|name| instance.attributes.get(name).map(|value| value.as_deref().unwrap_or_default()),
-        agent_connected: instance.connected,
+        agent_connected: instance.is_connected(),
         agent_version: instance.version_info.agent_version.as_deref(),
         ec2_instance_id: instance.ec2_instance_id.as_deref(),
         registered_at_ms: instance.registered_at.millis(),

@@ -13,7 +13,8 @@ use crate::ids::{DefinitionId, InstanceId, InstanceKey, Name};
 use crate::launch::Launch;
 use crate::query;
 use crate::state::{
-    Definition, DefinitionStatus, Event, Instance, InstanceStatus, LaunchType, Origin, Resources, State, Tags,
+    Definition, DefinitionStatus, Event, Instance, InstanceStatus, LaunchType, Origin, Presence, Resources,
+    State, Tags,
 };
 use crate::task_definition::{Constraint, Demand, SpreadField, Strategy as Rule};
 
@@ -80,7 +81,12 @@ fn instance(machine: Machine, context: &mut Context) -> Instance {
             1 => InstanceStatus::Inactive,
             _ => InstanceStatus::Active,
         },
-        connected: status > 2,
+        presence: match status {
+            0 | 3.. => Presence::Connected,
+            1 => Presence::Silent { since: Timestamp::default() },
+            _ => Presence::Lost { since: Timestamp::default() },
+        },
+        whereabouts: None,
         ec2_instance_id: None,
         resources: Resources {
             cpu,

@@ -98,5 +98,5 @@ fn an_agent_that_is_away_gets_nothing() {
     world.define("web", |_| {});
     let placement = placed(&world, "web", &[], &[], 1);
     assert_eq!(placement.shortfalls, [(away.clone(), Shortfall::Agent)]);
-    assert!(!world.host(&away).connected);
+    assert!(!world.host(&away).is_connected());
 }

@@ -25,11 +25,15 @@ pub(super) fn describe(
     let cluster = &resolve::cluster(state, request.cluster.as_deref())?.name;
     let asked = named("Container instances", request.container_instances.as_ref(), DESCRIBED_MAX)?;
     let show = show_tags(request.include.as_ref(), enums::CONTAINER_INSTANCE_FIELD)?;
+    let with_health = request.include.iter().flatten().any(|field| field == "CONTAINER_INSTANCE_HEALTH");
     let (mut instances, mut failures) = (Vec::new(), Vec::new());
     for text in asked {
         let key = resolve::instance_key(state, cluster, text)?;
         match state.instances.get(&key) {
-            Some(found) => instances.push(view::instance(state, found, show)),
+            Some(found) => instances.push(ecs::ContainerInstance {
+                health_status: with_health.then(|| view::instance_health(found)),
+                ..view::instance(state, found, show)
+            }),
             None => failures.push(view::missing(arn::instance(state, &key))),
         }
     }

@@ -28,6 +28,8 @@ impl Census {
         let mut census = Self { trusted: rolling.then_some(now), ..Self::default() };
         for task in state.live_tasks_of(&service.key) {
             match task.desired {
+                // What a lost host holds is not about to be free.
+                Desired::Stopped if is_lost(state, task) => {}
                 Desired::Stopped => census.stopping += 1,
                 Desired::Running if is_unhealthy(task, service, now) => census.unhealthy.push(task.clone()),
                 Desired::Running if is_outdated(state, task, service) => census.outdated.push(task.clone()),
@@ -86,9 +88,12 @@ pub(super) fn grace_ends(task: &Task, service: &Service) -> Option<Timestamp> {
     Some(task.times.started?.plus(Duration::from_secs(seconds)))
 }
 
+fn is_lost(state: &State, task: &Task) -> bool {
+    state.instance_of(task).is_some_and(|instance| instance.presence.is_lost())
+}
+
 fn is_outdated(state: &State, task: &Task, service: &Service) -> bool {
-    let key = crate::ids::InstanceKey { cluster: task.key.cluster.clone(), id: task.instance };
-    let leaving = state.instances.get(&key).is_none_or(|instance| instance.status != InstanceStatus::Active);
+    let leaving = state.instance_of(task).is_none_or(|instance| instance.status != InstanceStatus::Active);
     leaving || task.deployment() != Some(service.primary().id)
 }
 

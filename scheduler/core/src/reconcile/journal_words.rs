@@ -78,6 +78,32 @@ pub(super) fn failed_health_check(service: &Service, task: &TaskKey) -> String {
     format!("(service {}) (task {}) failed container health checks.", service.key.name, task.id)
 }
 
+/// Tasks on hosts that were given up, which the service replaces.
+pub(super) fn lost(service: &Service, tasks: &[TaskKey]) -> String {
+    format!(
+        "(service {}) has lost {} tasks on container instances that cannot be reached: {}.",
+        service.key.name,
+        tasks.len(),
+        listed(tasks)
+    )
+}
+
+/// The beginning of [`held_back`].
+pub(super) fn holding_back(service: &Service) -> String {
+    format!(
+        "(service {}) is not replacing tasks on container instances that cannot be reached",
+        service.key.name
+    )
+}
+
+/// Why tasks on hosts that cannot be reached are not replaced.
+pub(super) fn held_back(service: &Service, tasks: usize) -> String {
+    format!(
+        "{} ({tasks} tasks): most of the cluster vanished at once, which points to the network of the scheduler.",
+        holding_back(service)
+    )
+}
+
 fn listed(tasks: &[TaskKey]) -> String {
     let each: Vec<String> = tasks.iter().map(|task| format!("(task {})", task.id)).collect();
     each.join(" ")

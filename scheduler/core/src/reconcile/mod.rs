@@ -7,6 +7,7 @@
 mod census;
 mod daemon;
 mod deployment;
+pub(crate) mod hosts;
 mod journal_words;
 mod plan;
 mod replica;
@@ -19,7 +20,7 @@ use ecsr_api::Timestamp;
 
 use crate::context::Context;
 use crate::ids::{Name, ServiceKey, TaskKey};
-use crate::state::{Event, Known, Scheduling, ServiceStatus, State};
+use crate::state::{Event, Known, Presence, Scheduling, ServiceStatus, State};
 
 use self::plan::Plan;
 pub use self::service::STEADY_STATE_REPEAT;
@@ -49,6 +50,11 @@ pub fn touched(state: &State, event: &Event) -> Vec<Touched> {
     match event {
         Event::ServiceSaved(service) => vec![Touched::Service(service.key.clone())],
         Event::InstanceSaved(instance) => vec![Touched::Cluster(instance.key.cluster.clone())],
+        Event::InstancePresence { instance, presence } => match presence {
+            // Room, or the loss of it. The tasks of an instance that is merely away stay where they are.
+            Presence::Connected | Presence::Lost { .. } => vec![Touched::Cluster(instance.cluster.clone())],
+            Presence::Silent { .. } | Presence::Unreachable { .. } => Vec::new(),
+        },
         Event::TaskPlaced(task) => task.service().map(Touched::Service).into_iter().collect(),
         Event::TaskStopRequested { task, .. }
         | Event::TaskReported { task, .. }
@@ -96,11 +102,11 @@ pub fn run_within(
     (plan.events, BTreeSet::new())
 }
 
-/// When services change by the passing of time alone: the earliest moment after `now` at which a plan can find
+/// When services or hosts change by the passing of time alone: the earliest moment after `now` at which a plan can find
 /// something to do.
 pub fn next_wake(state: &State, now: Timestamp) -> Option<Timestamp> {
     let services = state.services.values().flat_map(|found| service::wakes(state, found));
-    services.filter(|at| *at > now).min()
+    services.filter(|at| *at > now).chain(hosts::next_due(state, now)).min()
 }
 
 /// Everything that time alone can have unsettled: all services.
@@ -136,5 +142,7 @@ fn due_services(state: &State, touched: &Touched) -> Vec<Due> {
     }
 }
 
+#[cfg(test)]
+mod hosts_tests;
 #[cfg(test)]
 mod tests;

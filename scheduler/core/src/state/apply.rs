@@ -6,8 +6,8 @@ use ecsr_api::Timestamp;
 use imbl::OrdMap;
 
 use super::{
-    Container, ContainerReport, Desired, Event, Health, Host, Instance, Known, Offer, Report,
-    SERVICE_EVENTS_MAX, Service, ServiceEvent, State, Stop, Tally, Task, Usage,
+    Container, ContainerReport, Desired, Event, Health, Host, Instance, InstanceStatus, Known, Offer,
+    Presence, Report, SERVICE_EVENTS_MAX, Service, ServiceEvent, State, Stop, Tally, Task, Usage,
 };
 use crate::ids::{InstanceKey, Name, ServiceKey, TaskKey};
 
@@ -26,9 +26,8 @@ impl State {
             Event::DefinitionForgotten(id) => {
                 self.definitions.remove(id);
             }
-            Event::InstanceSaved(instance) => {
-                self.put_instance(instance);
-            }
+            Event::InstanceSaved(instance) => self.put_instance(instance),
+            Event::InstancePresence { instance, presence } => self.change_presence(instance, *presence),
             Event::InstanceForgotten(key) => {
                 self.forget_instance(key);
             }
@@ -62,12 +61,29 @@ impl State {
         }
     }
 
+    /// The only way that an instance enters or changes: its offer and the index of those that are away follow.
     pub(super) fn put_instance(&mut self, instance: &Arc<Instance>) {
+        let in_use = instance.status != InstanceStatus::Inactive;
+        if in_use && !instance.presence.serves() {
+            self.away.insert(instance.key.clone());
+        } else {
+            self.away.remove(&instance.key);
+        }
         self.instances.insert(instance.key.clone(), instance.clone());
         self.hosts.entry(instance.key.clone()).or_default().offer = Some(Offer::of(instance));
     }
 
+    fn change_presence(&mut self, key: &InstanceKey, presence: Presence) {
+        if let Some(instance) = self.instances.get(key) {
+            // ECS announces that an agent connected or disconnected, and knows nothing finer.
+            let announced = instance.is_connected() != (presence == Presence::Connected);
+            let version = instance.version + i64::from(announced);
+            self.put_instance(&Arc::new(Instance { presence, version, ..Instance::clone(instance) }));
+        }
+    }
+
     fn forget_instance(&mut self, key: &InstanceKey) {
+        self.away.remove(key);
         self.instances.remove(key);
         remove_or_drop(&mut self.hosts, key, |host| {
             host.offer = None;

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use ecsr_api::{Timestamp, ecs};
 use serde::{Deserialize, Serialize};
 
-use super::{Cluster, Definition, Health, Instance, Known, Service, ServiceEvent, Stop, Tags, Task};
+use super::{
+    Cluster, Definition, Health, Instance, Known, Presence, Service, ServiceEvent, Stop, Tags, Task,
+};
 use crate::ids::{DefinitionId, InstanceKey, Name, ServiceKey, TaskKey};
 
 /// One fact about the cluster.
@@ -21,8 +23,10 @@ pub enum Event {
     DefinitionSaved(Arc<Definition>),
     /// A revision marked for deletion is no longer used by anything.
     DefinitionForgotten(DefinitionId),
-    /// An instance registered, changed its status or its connection, or was deregistered.
+    /// An instance registered, changed its status or its host, or was deregistered.
     InstanceSaved(Arc<Instance>),
+    /// An instance's agent or host came or went.
+    InstancePresence { instance: InstanceKey, presence: Presence },
     /// An INACTIVE instance is past the time that it stays describable.
     InstanceForgotten(InstanceKey),
     /// A service or one of its deployments changed.

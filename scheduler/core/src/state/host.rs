@@ -51,7 +51,7 @@ impl Offer {
     pub(super) fn of(instance: &Arc<Instance>) -> Self {
         Self {
             instance: instance.clone(),
-            is_open: instance.status == InstanceStatus::Active && instance.connected,
+            is_open: instance.status == InstanceStatus::Active && instance.is_connected(),
             cpu: instance.resources.cpu,
             memory: instance.resources.memory,
             zone: instance.availability_zone().map(Name::from),

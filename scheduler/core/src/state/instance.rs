@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use ecsr_api::{Timestamp, ecs};
 use serde::{Deserialize, Serialize};
 
-use super::Tags;
+use super::presence::{self, Presence, Whereabouts};
+use super::{Event, Tags};
 use crate::ids::InstanceKey;
 
 /// A host whose agent has registered with a cluster.
@@ -13,8 +14,12 @@ use crate::ids::InstanceKey;
 pub struct Instance {
     pub key: InstanceKey,
     pub status: InstanceStatus,
-    /// Whether the agent's ACS channel is open.
-    pub connected: bool,
+    /// Whether agent and host are there. Journals of the first version say only whether the channel was open.
+    #[serde(alias = "connected", deserialize_with = "presence::of_any_age")]
+    pub presence: Presence,
+    /// Where the host can be asked whether it is there; nothing for one on the scheduler's own machine.
+    #[serde(default)]
+    pub whereabouts: Option<Whereabouts>,
     /// The EC2 instance, or the `mi-` id of an external one, when the host said so.
     pub ec2_instance_id: Option<String>,
     pub resources: Resources,
@@ -33,6 +38,16 @@ impl Instance {
     /// The value of an attribute that has one.
     pub fn attribute(&self, name: &str) -> Option<&str> {
         self.attributes.get(name)?.as_deref()
+    }
+
+    /// Whether the agent's channel is open.
+    pub fn is_connected(&self) -> bool {
+        self.presence == Presence::Connected
+    }
+
+    /// The change to another presence.
+    pub fn seen(&self, presence: Presence) -> Event {
+        Event::InstancePresence { instance: self.key.clone(), presence }
     }
 
     /// The availability zone, where the host has one; hosts outside of EC2 need not.

@@ -4,8 +4,8 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use super::{
-    Cluster, ClusterStatus, Definition, DefinitionStatus, Host, Instance, Service, ServiceStatus, State,
-    Task, Usage,
+    Cluster, ClusterStatus, Definition, DefinitionStatus, Host, Instance, Known, Service, ServiceStatus,
+    State, Task, Usage,
 };
 use crate::ids::{DefinitionId, InstanceId, InstanceKey, Name, ServiceKey, TaskId, TaskKey};
 
@@ -56,6 +56,20 @@ impl State {
     pub fn live_tasks_on<'a>(&'a self, instance: &'a InstanceKey) -> impl Iterator<Item = &'a Arc<Task>> {
         let ids = self.instance_tasks.get(&instance.id).into_iter().flatten();
         ids.filter_map(|id| self.tasks.get(&TaskKey { cluster: instance.cluster.clone(), id: *id }))
+    }
+
+    /// The instance that a task is on.
+    pub fn instance_of(&self, task: &Task) -> Option<&Arc<Instance>> {
+        self.instances.get(&InstanceKey { cluster: task.key.cluster.clone(), id: task.instance })
+    }
+
+    /// Whether requests should be sent to a task: it runs, and its host is there as far as is known.
+    pub fn serves(&self, task: &Task) -> bool {
+        let runs = match task.known {
+            Known::Running => true,
+            Known::Pending | Known::Stopped => false,
+        };
+        runs && self.instance_of(task).is_some_and(|instance| instance.presence.serves())
     }
 
     /// What an instance's tasks hold.

@@ -10,6 +10,7 @@ mod event;
 mod host;
 mod instance;
 mod lookup;
+mod presence;
 mod service;
 mod snapshot;
 mod task;
@@ -24,6 +25,7 @@ pub use self::cluster::{Cluster, ClusterStatus, Definition, DefinitionStatus, Fa
 pub use self::event::{ContainerReport, Event, Report, Token};
 pub use self::host::{Host, Offer, Usage};
 pub use self::instance::{Instance, InstanceStatus, Protocol, Resources};
+pub use self::presence::{Presence, Whereabouts};
 pub use self::service::{
     Bounds, CircuitBreaker, Deployment, PropagateTags, Rollout, SETTLED_AFTER, Scheduling, Service,
     ServiceEvent, ServiceSpec, ServiceStatus,
@@ -60,6 +62,8 @@ pub struct State {
     pub hosts: OrdMap<InstanceKey, Host>,
     /// Derived: the tasks of a group that are meant to stay, by instance. A service's group is its own.
     pub peers: OrdMap<GroupKey, OrdMap<InstanceId, u32>>,
+    /// Derived: the instances that are Unreachable or Lost.
+    pub away: OrdSet<InstanceKey>,
     /// Derived: counts by cluster.
     pub tallies: OrdMap<Name, Tally>,
 }
@@ -89,6 +93,7 @@ impl State {
             stopped_tasks: OrdSet::new(),
             hosts: OrdMap::new(),
             peers: OrdMap::new(),
+            away: OrdSet::new(),
             tallies: OrdMap::new(),
         }
     }

@@ -8,13 +8,13 @@ use std::collections::BTreeSet;
 use ecsr_api::ecs;
 
 use super::{ShowTags, arn, count};
-use crate::state::{Instance, InstanceStatus, Protocol, Resources, State, Usage};
+use crate::state::{Instance, InstanceStatus, Presence, Protocol, Resources, State, Usage};
 
 /// ECS's `ContainerInstance`.
 pub fn instance(state: &State, instance: &Instance, show_tags: ShowTags) -> ecs::ContainerInstance {
     let usage = state.usage_of(&instance.key);
     let connected = match instance.status {
-        InstanceStatus::Active | InstanceStatus::Draining => instance.connected,
+        InstanceStatus::Active | InstanceStatus::Draining => instance.is_connected(),
         InstanceStatus::Inactive => false,
     };
     ecs::ContainerInstance {
@@ -33,6 +33,27 @@ pub fn instance(state: &State, instance: &Instance, show_tags: ShowTags) -> ecs:
         attachments: Some(Vec::new()),
         tags: Some(show_tags.list(&instance.tags)),
         ..ecs::ContainerInstance::default()
+    }
+}
+
+/// Whether the host is there, in the words of ECS's health of the container runtime: what runs on a host whose agent is
+/// away cannot be told.
+pub fn health(instance: &Instance) -> ecs::ContainerInstanceHealthStatus {
+    let (status, since) = match instance.presence {
+        Presence::Connected => ("OK", None),
+        Presence::Silent { since } => ("INSUFFICIENT_DATA", Some(since)),
+        Presence::Unreachable { since } | Presence::Lost { since } => ("IMPAIRED", Some(since)),
+    };
+    let runtime = ecs::InstanceHealthCheckResult {
+        r#type: Some("CONTAINER_RUNTIME".to_owned()),
+        status: Some(status.to_owned()),
+        last_status_change: since,
+        last_updated: since,
+        ..ecs::InstanceHealthCheckResult::default()
+    };
+    ecs::ContainerInstanceHealthStatus {
+        overall_status: Some(status.to_owned()),
+        details: Some(vec![runtime]),
     }
 }
 

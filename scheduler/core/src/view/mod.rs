@@ -20,7 +20,7 @@ use ecsr_api::ecs;
 
 pub use self::cluster::{ClusterFields, cluster};
 pub use self::definition::definition;
-pub use self::instance::instance;
+pub use self::instance::{health as instance_health, instance};
 pub(crate) use self::reply::body;
 pub use self::reply::respond;
 pub use self::service::service;

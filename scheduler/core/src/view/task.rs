@@ -95,7 +95,7 @@ fn desired_status(desired: Desired) -> &'static str {
 
 fn connectivity(host: Option<&Instance>) -> &'static str {
     let connected = host.is_some_and(|host| match host.status {
-        InstanceStatus::Active | InstanceStatus::Draining => host.connected,
+        InstanceStatus::Active | InstanceStatus::Draining => host.is_connected(),
         InstanceStatus::Inactive => false,
     });
     if connected { "CONNECTED" } else { "DISCONNECTED" }

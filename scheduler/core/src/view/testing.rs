@@ -15,8 +15,8 @@ use crate::ids::{
 };
 use crate::state::{
     Bounds, CircuitBreaker, Cluster, ClusterStatus, Container, Definition, DefinitionStatus, Deployment,
-    Desired, Event, Health, Instance, InstanceStatus, Known, LaunchType, Origin, PropagateTags, Resources,
-    Scheduling, Service, ServiceEvent, ServiceSpec, ServiceStatus, State, Tags, Task, Times,
+    Desired, Event, Health, Instance, InstanceStatus, Known, LaunchType, Origin, Presence, PropagateTags,
+    Resources, Scheduling, Service, ServiceEvent, ServiceSpec, ServiceStatus, State, Tags, Task, Times,
 };
 use crate::task_definition;
 
@@ -109,7 +109,8 @@ impl World {
         self.state.apply(&Event::InstanceSaved(Arc::new(Instance {
             key: InstanceKey { cluster: CLUSTER.into(), id },
             status,
-            connected: true,
+            presence: Presence::Connected,
+            whereabouts: None,
             ec2_instance_id: Some("i-0123456789abcdef0".to_owned()),
             resources: Resources {
                 cpu: 2048,

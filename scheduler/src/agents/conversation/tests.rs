@@ -1,6 +1,6 @@
 //! Conversations by themselves: what is said, when, and when not.
 
-use ecsr_core::state::{Event, Stop, StopCode};
+use ecsr_core::state::{Event, Presence, Stop, StopCode};
 
 use super::*;
 use crate::testing::World;
@@ -131,9 +131,9 @@ fn an_announcement_is_repeated_until_the_state_knows() {
     assert_eq!(announced(&mut talk, Announced::NotDurable), [""; 0], "not before the next heartbeat");
     assert_eq!(words(&talk.wait(HEARTBEAT_INTERVAL).unwrap()), ["HeartbeatMessage", "announce"]);
     // The farewell of an older conversation was decided after the announcement.
-    let mut instance = talk.world.state.instances[&talk.world.instance].as_ref().clone();
-    instance.connected = false;
-    talk.world.state.apply(&Event::InstanceSaved(Arc::new(instance)));
+    let silent = Presence::Silent { since: talk.world.now };
+    let farewell = talk.world.state.instances[&talk.world.instance].seen(silent);
+    talk.world.state.apply(&farewell);
     assert_eq!(announced(&mut talk, Announced::Settled), ["announce"]);
 }
 
