@@ -132,9 +132,9 @@ async fn serve(
     let recovered = driver::recover(&mut *journal, home)?;
     let clock = Clock::not_before(recovered.latest);
     let entropy = Entropy::from_system().map_err(Error::Entropy)?;
-    let records_per_snapshot = driver::RECORDS_PER_SNAPSHOT;
+    let events_per_snapshot_min = driver::EVENTS_PER_SNAPSHOT_MIN;
     let surroundings =
-        Surroundings { clock: clock.clone(), entropy: entropy.clone(), caller, records_per_snapshot };
+        Surroundings { clock: clock.clone(), entropy: entropy.clone(), caller, events_per_snapshot_min };
     let (stop_writer, writer_stops) = watch::channel(false);
     let (driver, mut writer) =
         Driver::start(recovered, journal, surroundings, writer_stops).await.map_err(Error::Thread)?;

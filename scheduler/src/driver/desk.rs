@@ -255,6 +255,11 @@ impl Append {
     pub fn records(&self) -> Vec<Vec<u8>> {
         record::events(self.at, &self.events)
     }
+
+    /// How many events that is.
+    pub(crate) fn events(&self) -> u64 {
+        u64::try_from(self.events.len()).expect("a list is shorter than 2^64")
+    }
 }
 
 impl<C> Batch<C> {

@@ -10,6 +10,7 @@ mod bulletin;
 mod desk;
 mod news;
 mod recovery;
+mod snapshot;
 mod writer;
 
 use std::io;
@@ -35,8 +36,8 @@ use self::writer::Writer;
 /// nothing piles up, and a burst of one request per connection fits.
 const QUEUE_COMMANDS_MAX: usize = 1024;
 
-/// Records after which a snapshot is taken. It bounds how much a start has to replay, to well under a second.
-pub(crate) const RECORDS_PER_SNAPSHOT: u64 = 10_000;
+/// Events after which a snapshot is taken at the earliest: a start replays as many in well under a second.
+pub(crate) const EVENTS_PER_SNAPSHOT_MIN: u64 = 10_000;
 
 /// Why a command was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -84,8 +85,8 @@ pub(crate) struct Surroundings {
     pub entropy: Entropy,
     /// ARN that the API shows as the creator of things.
     pub caller: String,
-    /// [`RECORDS_PER_SNAPSHOT`], or fewer in tests.
-    pub records_per_snapshot: u64,
+    /// [`EVENTS_PER_SNAPSHOT_MIN`], or fewer in tests.
+    pub events_per_snapshot_min: u64,
 }
 
 impl Driver {
@@ -150,5 +151,7 @@ fn explain(error: &journal::Error) -> String {
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
+#[cfg(test)]
+mod old_journals;
 #[cfg(test)]
 mod tests;

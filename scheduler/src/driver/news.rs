@@ -71,6 +71,7 @@ impl Stirred {
             | Event::ClusterSaved(_)
             | Event::DefinitionSaved(_)
             | Event::DefinitionForgotten(_)
+            | Event::FamilySaved { .. }
             | Event::ServiceSaved(_)
             | Event::ServiceForgotten(_)
             | Event::ServiceLogged { .. }

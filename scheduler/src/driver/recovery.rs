@@ -1,16 +1,26 @@
 //! From the journal's bytes back to the state that was last acknowledged.
 //!
-//! Invariant: the state is exactly what the snapshot and the records say, or the scheduler does not start. A record
-//! that cannot be read is never skipped, since the events after it were decided knowing it.
+//! Reading, decoding and applying take turns on three threads, a few chunks apart, so that a start takes as long as
+//! the slowest of them and holds no more than those chunks beside the state.
+//!
+//! Invariant: the state is exactly what the snapshot and the records say, or the scheduler does not start and nothing
+//! is changed. A record that cannot be read is never skipped, since the events after it were decided knowing it.
 
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{self, Scope, ScopedJoinHandle};
 
 use ecsr_api::Timestamp;
 use ecsr_api::arn::Home;
 use ecsr_core::State;
+use ecsr_core::state::Event;
 
 use crate::journal::record::{self, Founding, Record};
-use crate::journal::{self, Journal, Loaded};
+use crate::journal::{self, Entry, Journal, Loaded, Rejected};
+
+/// Entries, read or decoded, that wait for the next thread: enough for neither to idle, few enough to be small beside
+/// any state that fills them.
+const ENTRIES_AHEAD_MAX: usize = 4;
 
 /// Why the state cannot be recovered.
 #[derive(Debug, thiserror::Error)]
@@ -38,70 +48,173 @@ pub struct Recovered {
     pub epoch: u64,
     /// The index of the next record.
     pub next_index: u64,
-    /// How many records there are after the snapshot.
-    pub records: u64,
+    /// How many events the newest snapshot holds, and how many came after it.
+    pub events: Events,
     /// The time of the newest record.
     pub latest: Timestamp,
+}
+
+/// How much there is to read at a start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Events {
+    pub snapped: u64,
+    pub since: u64,
 }
 
 /// Reads the journal back; an empty one is founded for `home`.
 pub fn recover(journal: &mut dyn Journal, home: Home) -> Result<Recovered, Error> {
     let founding = Founding { account: home.account.clone(), region: home.region.clone() };
-    let loaded = journal.load()?;
-    if loaded.snapshot.is_none() && loaded.records.is_empty() {
-        journal.append(loaded.epoch, 0, &[record::founding(&founding)])?;
-        let state = Arc::new(State::new(home));
-        return Ok(Recovered {
-            state,
-            founding,
-            epoch: loaded.epoch,
-            next_index: 1,
-            records: 1,
-            latest: Timestamp::default(),
-        });
+    let (loaded, replayed) = replay(journal, home, &founding)?;
+    let Loaded { epoch, mut next_index } = loaded;
+    if next_index == 0 {
+        journal.append(epoch, 0, &[record::founding(&founding)])?;
+        next_index = 1;
     }
-    replay(loaded, home, founding)
+    let Replayed { state, latest, events } = replayed;
+    Ok(Recovered { state: Arc::new(state), founding, epoch, next_index, events, latest })
 }
 
-fn replay(loaded: Loaded, home: Home, founding: Founding) -> Result<Recovered, Error> {
-    let Loaded { epoch, snapshot, first_index, records } = loaded;
-    let mut found = None;
-    let mut latest = Timestamp::default();
-    let mut state = match snapshot {
-        Some(snapshot) => {
-            let picture = record::read_picture(snapshot.through, &snapshot.bytes)?;
-            found = Some(picture.founded);
-            latest = picture.at;
-            picture.state.restore(home)
+/// An entry as it was read.
+#[derive(Debug)]
+enum Raw {
+    Chunk { number: u64, bytes: Vec<u8> },
+    Record { index: u64, bytes: Vec<u8> },
+}
+
+/// An entry as it is applied.
+#[derive(Debug)]
+struct Decoded {
+    source: Source,
+    founded: Option<Founding>,
+    at: Timestamp,
+    events: Vec<Event>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Snapshot,
+    Record,
+}
+
+#[derive(Debug)]
+struct Replayed {
+    state: State,
+    latest: Timestamp,
+    events: Events,
+}
+
+fn replay(journal: &mut dyn Journal, home: Home, founding: &Founding) -> Result<(Loaded, Replayed), Error> {
+    thread::scope(|scope| {
+        let mut pipeline = Pipeline::start(scope, home, founding);
+        let loaded = journal.load(&mut |entry| pipeline.take(entry));
+        match (loaded, pipeline.finish()) {
+            (Ok(loaded), Ok(replayed)) => Ok((loaded, replayed)),
+            // The visitor rejects for no other reason than this.
+            (Ok(_) | Err(journal::Error::Rejected(_)), Err(error)) => Err(error),
+            (Err(error), _) => Err(error.into()),
         }
-        None => State::new(home),
-    };
-    let count = u64::try_from(records.len()).expect("a list is shorter than 2^64");
-    for (index, bytes) in (first_index..).zip(records) {
-        match record::read(index, &bytes)? {
-            Record::Founded(founded) => found = Some(founded),
-            Record::Happened { at, events } => {
-                latest = latest.max(at);
-                for event in &events {
-                    state.apply(event);
-                }
+    })
+}
+
+/// The threads behind the one that reads.
+#[derive(Debug)]
+struct Pipeline<'scope> {
+    /// `None` once everything was read.
+    raw: Option<SyncSender<Raw>>,
+    decoder: Option<ScopedJoinHandle<'scope, Result<(), record::Error>>>,
+    applier: Option<ScopedJoinHandle<'scope, Result<Replayed, Error>>>,
+    outcome: Option<Result<Replayed, Error>>,
+}
+
+impl<'scope> Pipeline<'scope> {
+    fn start<'env>(scope: &'scope Scope<'scope, 'env>, home: Home, founding: &'env Founding) -> Self {
+        let (raw, to_decode) = sync_channel(ENTRIES_AHEAD_MAX);
+        let (decoded, to_apply) = sync_channel(ENTRIES_AHEAD_MAX);
+        let decoder = scope.spawn(move || decode_all(&to_decode, &decoded));
+        let applier = scope.spawn(move || apply_all(&to_apply, home, founding));
+        Self { raw: Some(raw), decoder: Some(decoder), applier: Some(applier), outcome: None }
+    }
+
+    fn take(&mut self, entry: Entry<'_>) -> Result<(), Rejected> {
+        let raw = match entry {
+            Entry::Chunk { number, bytes, .. } => Raw::Chunk { number, bytes: bytes.to_vec() },
+            Entry::Record { index, bytes } => Raw::Record { index, bytes: bytes.to_vec() },
+            Entry::End => {
+                self.outcome = self.join();
+                return if matches!(self.outcome, Some(Ok(_))) { Ok(()) } else { Err(Rejected) };
             }
-        }
+        };
+        // The decoder has gone if it, or who applies, will not have what it got.
+        self.raw.as_ref().is_some_and(|to_decoder| to_decoder.send(raw).is_ok()).then_some(()).ok_or(Rejected)
     }
-    check_founding(found, &founding)?;
-    let state = Arc::new(state);
-    Ok(Recovered { state, founding, epoch, next_index: first_index + count, records: count, latest })
+
+    fn finish(mut self) -> Result<Replayed, Error> {
+        let outcome = self.outcome.take().or_else(|| self.join());
+        outcome.expect("the threads are joined here or at the end of the journal")
+    }
+
+    fn join(&mut self) -> Option<Result<Replayed, Error>> {
+        self.raw = None;
+        let decoded = self.decoder.take()?.join().expect("decoding does not panic");
+        let applied = self.applier.take()?.join().expect("applying does not panic");
+        Some(decoded.map_err(Error::from).and(applied))
+    }
 }
 
-fn check_founding(found: Option<Founding>, wanted: &Founding) -> Result<(), Error> {
-    let found = found.ok_or(Error::Unfounded)?;
-    if found == *wanted {
-        return Ok(());
+/// Ends early, and well, when nobody applies any more: then that thread knows what is wrong.
+fn decode_all(raw: &Receiver<Raw>, decoded: &SyncSender<Decoded>) -> Result<(), record::Error> {
+    for entry in raw {
+        if decoded.send(decode(entry)?).is_err() {
+            break;
+        }
     }
-    Err(Error::OtherHome {
-        found_account: found.account,
-        found_region: found.region,
+    Ok(())
+}
+
+fn decode(entry: Raw) -> Result<Decoded, record::Error> {
+    match entry {
+        Raw::Chunk { number, bytes } => {
+            let record::Chunk { founded, at, events } = record::read_chunk(number, &bytes)?;
+            Ok(Decoded { source: Source::Snapshot, founded: Some(founded), at, events })
+        }
+        Raw::Record { index, bytes } => Ok(match record::read(index, &bytes)? {
+            Record::Founded(founded) => Decoded {
+                source: Source::Record,
+                founded: Some(founded),
+                at: Timestamp::default(),
+                events: Vec::new(),
+            },
+            Record::Happened { at, events } => Decoded { source: Source::Record, founded: None, at, events },
+        }),
+    }
+}
+
+fn apply_all(decoded: &Receiver<Decoded>, home: Home, founding: &Founding) -> Result<Replayed, Error> {
+    let mut state = State::new(home);
+    let (mut latest, mut events, mut is_founded) = (Timestamp::default(), Events::default(), false);
+    for entry in decoded {
+        match &entry.founded {
+            Some(found) if found == founding => is_founded = true,
+            Some(found) => return Err(other_home(found, founding)),
+            None if is_founded => {}
+            None => return Err(Error::Unfounded),
+        }
+        latest = latest.max(entry.at);
+        let count = u64::try_from(entry.events.len()).expect("a list is shorter than 2^64");
+        match entry.source {
+            Source::Snapshot => events.snapped += count,
+            Source::Record => events.since += count,
+        }
+        entry.events.iter().for_each(|event| state.apply(event));
+    }
+    Ok(Replayed { state, latest, events })
+}
+
+fn other_home(found: &Founding, wanted: &Founding) -> Error {
+    Error::OtherHome {
+        found_account: found.account.clone(),
+        found_region: found.region.clone(),
         account: wanted.account.clone(),
         region: wanted.region.clone(),
-    })
+    }
 }

@@ -12,13 +12,12 @@ use std::time::Duration;
 
 use ecsr_api::Timestamp;
 use ecsr_core::State;
-use ecsr_core::state::Snapshot;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::desk::{Append, Desk, Position, Sealed, Settled};
+use super::snapshot::{Piece, Snapshots};
 use super::{Answer, Bulletin, Done, Failure, Recovered, Request, Surroundings, explain};
-use crate::journal::record::{self, Founding};
 use crate::journal::{self, Journal};
 use crate::stop;
 
@@ -51,11 +50,7 @@ pub(super) struct Writer {
     journal: Option<Box<dyn Journal>>,
     /// The append under way, which brings the journal back.
     appending: Option<Appending>,
-    founding: Founding,
-    /// Records that the newest snapshot does not stand for.
-    records_unsnapped: u64,
-    /// A snapshot being written down on another thread: the last record it stands for, and its bytes.
-    snapping: Option<JoinHandle<(u64, Vec<u8>)>>,
+    snapshots: Snapshots,
     /// When to look at the clock again at the latest.
     wake: tokio::time::Instant,
     surroundings: Surroundings,
@@ -63,8 +58,8 @@ pub(super) struct Writer {
     bulletin: Bulletin,
 }
 
-/// An append on a blocking thread: the journal and how many records were written.
-type Appending = JoinHandle<(Box<dyn Journal>, Result<usize, journal::Error>)>;
+/// An append on a blocking thread: the journal and how many events were written.
+type Appending = JoinHandle<(Box<dyn Journal>, Result<u64, journal::Error>)>;
 
 impl Writer {
     pub(super) fn new(
@@ -80,9 +75,11 @@ impl Writer {
             decided: 0,
             journal: Some(journal),
             appending: None,
-            founding: recovered.founding,
-            records_unsnapped: recovered.records,
-            snapping: None,
+            snapshots: Snapshots::new(
+                recovered.founding,
+                recovered.events,
+                surroundings.events_per_snapshot_min,
+            ),
             wake: tokio::time::Instant::now(),
             surroundings,
             publisher,
@@ -116,6 +113,7 @@ impl Writer {
                 () = tokio::time::sleep_until(self.wake), if !stopping && self.appending.is_none() => {
                     self.commit().await;
                 }
+                piece = self.snapshots.piece(), if self.appending.is_none() => self.keep(piece).await,
             }
         }
     }
@@ -189,16 +187,16 @@ impl Writer {
         self.appending = Some(tokio::task::spawn_blocking(move || {
             let records = append.records();
             let appended = journal.append(append.epoch, append.first_index, &records);
-            (journal, appended.map(|()| records.len()))
+            (journal, appended.map(|()| append.events()))
         }));
     }
 
     /// Goes on after an append: the batch is published, or dropped with all that rests on it.
-    async fn settle(&mut self, (journal, appended): (Box<dyn Journal>, Result<usize, journal::Error>)) {
+    async fn settle(&mut self, (journal, appended): (Box<dyn Journal>, Result<u64, journal::Error>)) {
         self.journal = Some(journal);
         match appended {
-            Ok(records) => {
-                self.records_unsnapped += u64::try_from(records).expect("a list is shorter than 2^64");
+            Ok(events) => {
+                self.snapshots.count(events);
                 let settled = self.desk.durable();
                 self.publish(settled);
                 self.keep_snapshots().await;
@@ -252,36 +250,34 @@ impl Writer {
         self.wake = tokio::time::Instant::now() + sleep;
     }
 
-    /// Takes a snapshot when the journal has grown long, without holding up the batches that come in meanwhile.
+    /// Begins a snapshot when the journal has grown long, and goes on with one by a single piece: so it gets on however
+    /// many batches there are, and no batch waits for more of it.
     async fn keep_snapshots(&mut self) {
-        if let Some(snapping) = self.snapping.take_if(|snapping| snapping.is_finished()) {
-            let (through, bytes) = snapping.await.expect("writing a snapshot down does not panic");
-            self.write_snapshot(through, bytes).await;
-        } else if self.snapping.is_none() && self.records_unsnapped >= self.surroundings.records_per_snapshot
-        {
-            let through = self.desk.position().next_index - 1;
-            let (state, founding) = (self.desk.state().clone(), self.founding.clone());
-            let at = self.surroundings.clock.now();
-            self.snapping = Some(tokio::task::spawn_blocking(move || {
-                (through, record::picture(founding, at, Snapshot::of(&state)))
-            }));
+        let now = self.surroundings.clock.now();
+        self.snapshots.begin_if_due(self.desk.position(), self.desk.state(), now);
+        if let Some(piece) = self.snapshots.piece_now() {
+            self.keep(piece).await;
         }
     }
 
-    async fn write_snapshot(&mut self, through: u64, bytes: Vec<u8>) {
-        let (epoch, size) = (self.desk.position().epoch, bytes.len());
-        match self.with_journal(move |journal| journal.snapshot(epoch, through, &bytes)).await {
-            Ok(()) => {
-                self.records_unsnapped = self.desk.position().next_index - 1 - through;
-                tracing::info!(through, bytes = size, "the journal was cut to a snapshot");
+    async fn keep(&mut self, piece: Piece) {
+        let epoch = self.desk.position().epoch;
+        match self.with_journal(move |journal| piece.keep(epoch, journal)).await {
+            Ok(Piece::Chunk { .. }) => {}
+            Ok(Piece::End { through, chunks, events }) => {
+                tracing::info!(through, chunks, events, "the journal was cut to a snapshot");
+                self.snapshots.ended(events);
             }
-            Err(error) => tracing::warn!(error = explain(&error), "a snapshot could not be written"),
+            Err(error) => {
+                tracing::warn!(error = explain(&error), "a snapshot could not be written");
+                self.snapshots.give_up();
+            }
         }
     }
 }
 
 /// What became of the append under way. Never resolves while there is none.
-async fn finished(appending: &mut Option<Appending>) -> (Box<dyn Journal>, Result<usize, journal::Error>) {
+async fn finished(appending: &mut Option<Appending>) -> (Box<dyn Journal>, Result<u64, journal::Error>) {
     match appending {
         None => std::future::pending().await,
         Some(under_way) => {

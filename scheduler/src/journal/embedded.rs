@@ -1,34 +1,50 @@
 //! The journal in one file of the data directory, kept by redb.
 //!
 //! Why redb: every commit is durable and atomic through checksums, the file is locked against a second process, and it
-//! needs nothing beside it. One table holds the records by index, one the snapshot, one the format and the epoch.
+//! needs nothing beside it. One table holds the records by index, one the chunks of snapshots, one what is known of
+//! them all: the format, the epoch, and which snapshot counts.
+//!
+//! A file is opened on a [stage](super::staged) with every checksum verified, and read to its end before the first byte
+//! of it is changed: what is refused is left as it was found.
 //!
 //! After an I/O error redb refuses all further work on the open file, so a failed write closes it and the next one
 //! opens it again: a disk that was full for a while costs refused calls, not a restart.
 
-use std::fs::OpenOptions;
+use std::fs::{self, File, OpenOptions};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use redb::backends::FileBackend;
 use redb::{
-    Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition, TableError,
-    WriteTransaction,
+    Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, StorageError, Table,
+    TableDefinition, TableError, WriteTransaction,
 };
 
-use super::{Error, Journal, Loaded, Snapshot};
+use super::staged::{Stage, StagedBackend};
+use super::{Entry, Error, Journal, Loaded, Visitor};
 
 const RECORDS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("records");
-const SNAPSHOT: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("snapshot");
+/// By the last record that the snapshot stands for, and the chunk's number.
+const CHUNKS: TableDefinition<'_, (u64, u64), &[u8]> = TableDefinition::new("chunks");
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+/// Where format 1 kept a snapshot, as one value.
+const SNAPSHOT_1: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("snapshot");
 
 const FORMAT_KEY: &str = "format";
 const EPOCH_KEY: &str = "epoch";
-/// The layout of the tables. What the records say has its own version.
-const FORMAT: u64 = 1;
+/// The snapshot that counts: the last record that it stands for, and how many chunks it has. Absent before the first.
+const SNAPSHOT_THROUGH_KEY: &str = "snapshot_through";
+const SNAPSHOT_CHUNKS_KEY: &str = "snapshot_chunks";
+/// The layout of the tables, and the newest that is read. What the records say has its own version.
+const FORMAT: u64 = 2;
 
 /// Pages kept in memory. The journal is written at its end and read only at the start: more would be wasted.
 const CACHE_BYTES: usize = 1024 * 1024;
+
+/// Records and chunks that no longer count and are removed along with a write. More than a write ever adds, so that
+/// they do get fewer; few enough that nobody waits for it.
+const TRIM_MAX: usize = 64;
 
 /// The embedded [`Journal`]: `journal.redb` in a data directory.
 #[derive(Debug)]
@@ -36,6 +52,17 @@ pub struct EmbeddedJournal {
     path: PathBuf,
     /// `None` after a failed write, until the next one opens the file again.
     database: Option<Database>,
+    /// Holds every write back until the journal was loaded.
+    stage: Stage,
+    /// The snapshot being written: the last record that it stands for, and how many chunks are kept of it.
+    unfinished: Option<(u64, u64)>,
+}
+
+/// The snapshot that counts.
+#[derive(Debug, Clone, Copy)]
+struct Newest {
+    through: u64,
+    chunks: u64,
 }
 
 impl EmbeddedJournal {
@@ -44,27 +71,28 @@ impl EmbeddedJournal {
         data_dir.join("journal.redb")
     }
 
-    /// Opens the journal of a data directory, or makes an empty one. A file that is something else is left as it is.
+    /// Opens the journal of a data directory, or makes an empty one. Nothing of a file that is there is changed before
+    /// [`Journal::load`] has shown all of it.
     pub fn open(data_dir: &Path) -> Result<Self, Error> {
         let path = Self::path_in(data_dir);
-        let database = open_database(&path)?;
-        let journal = Self { path, database: Some(database) };
+        if !path.try_exists().map_err(|error| explain_io(&path, error))? {
+            found(&path)?;
+        }
+        let (database, stage) = open_database(&path)?;
+        let journal = Self { path, database: Some(database), stage, unfinished: None };
         journal.check_format()?;
         Ok(journal)
     }
 
-    /// Founds an empty file, and refuses one that holds something else without touching it.
     fn check_format(&self) -> Result<(), Error> {
-        let foreign = |problem| Err(Error::Foreign { path: self.path.clone(), problem });
-        if self.read(is_empty)? {
-            return self.read(write_format);
-        }
         match self.read(read_format)? {
+            Some(1) => self.read(upgrade_from_1),
             Some(FORMAT) => Ok(()),
-            Some(other) => {
-                foreign(format!("its format is {other}, this version of ecsr reads format {FORMAT}"))
+            Some(format) => Err(Error::Newer { path: self.path.clone(), format, newest: FORMAT }),
+            None => {
+                let problem = "it is the database of another program".to_owned();
+                Err(Error::Foreign { path: self.path.clone(), problem })
             }
-            None => foreign("it is the database of another program".to_owned()),
         }
     }
 
@@ -84,74 +112,176 @@ impl EmbeddedJournal {
         }
     }
 
-    /// One durable transaction. The file is closed when it fails, since redb will not go on with it.
+    fn damaged(&self, problem: String) -> Error {
+        Error::Damaged { path: self.path.clone(), problem }
+    }
+
+    /// One transaction. The file is closed when it fails, since redb will not go on with it.
     fn write(
         &mut self,
         epoch: u64,
+        durability: Durability,
         work: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>,
     ) -> Result<(), Error> {
         let database = match self.database.take() {
             Some(database) => database,
-            None => open_database(&self.path)?,
+            None => self.open_again()?,
         };
-        let current =
-            transact(&database, epoch, work).map_err(|source| Error::Write { source: Box::new(source) })?;
+        let written = transact(&database, epoch, durability, work);
+        let current = written.map_err(|source| {
+            // Chunks that were not durable are gone with the open file.
+            self.unfinished = None;
+            Error::Write { source: Box::new(source) }
+        })?;
         self.database = Some(database);
         if current == epoch { Ok(()) } else { Err(Error::Superseded { held: epoch, current }) }
+    }
+
+    /// The file was loaded before, so it is ours to write at once.
+    fn open_again(&mut self) -> Result<Database, Error> {
+        let (database, stage) = open_database(&self.path)?;
+        stage.release().map_err(|error| Error::Write { source: Box::new(error.into()) })?;
+        self.stage = stage;
+        Ok(database)
+    }
+
+    fn show_chunks(&self, newest: Newest, visit: &mut Visitor<'_>) -> Result<(), Error> {
+        let Newest { through, chunks } = newest;
+        let table = self.read(|database| Ok(database.begin_read()?.open_table(CHUNKS)?))?;
+        let range = table.range((through, 0)..(through, chunks));
+        let mut found = range.map_err(|error| self.explain_read(error.into()))?;
+        for number in 0..chunks {
+            let chunk = found.next().transpose().map_err(|error| self.explain_read(error.into()))?;
+            match chunk {
+                Some((key, bytes)) if key.value() == (through, number) => {
+                    visit(Entry::Chunk { through, number, bytes: bytes.value() })?;
+                }
+                Some(_) | None => {
+                    return Err(self.damaged(format!("chunk {number} of its snapshot is missing")));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn show_records(&self, first_index: u64, visit: &mut Visitor<'_>) -> Result<u64, Error> {
+        let table = self.read(|database| Ok(database.begin_read()?.open_table(RECORDS)?))?;
+        let mut next_index = first_index;
+        let range = table.range(first_index..);
+        for entry in range.map_err(|error| self.explain_read(error.into()))? {
+            let (index, bytes) = entry.map_err(|error| self.explain_read(error.into()))?;
+            if index.value() != next_index {
+                return Err(self.damaged(format!("record {next_index} is missing")));
+            }
+            visit(Entry::Record { index: next_index, bytes: bytes.value() })?;
+            next_index += 1;
+        }
+        Ok(next_index)
     }
 }
 
 impl Journal for EmbeddedJournal {
-    fn load(&mut self) -> Result<Loaded, Error> {
-        let epoch = self.read(begin_epoch)?;
-        let snapshot = self.read(|database| {
-            let table = database.begin_read()?.open_table(SNAPSHOT)?;
-            let newest = table.last()?;
-            Ok(newest
-                .map(|(through, bytes)| Snapshot { through: through.value(), bytes: bytes.value().to_vec() }))
+    fn load(&mut self, visit: &mut Visitor<'_>) -> Result<Loaded, Error> {
+        let newest = self.read(|database| {
+            let meta = database.begin_read()?.open_table(META)?;
+            newest(&meta)
         })?;
-        let first_index = snapshot.as_ref().map_or(0, |snapshot| snapshot.through + 1);
-        let records = self.read(|database| {
-            let table = database.begin_read()?.open_table(RECORDS)?;
-            let records = table.range(first_index..)?.map(|entry| {
-                let (index, bytes) = entry?;
-                Ok((index.value(), bytes.value().to_vec()))
-            });
-            records.collect::<Result<Vec<_>, redb::Error>>()
-        })?;
-        let gap = (first_index..).zip(&records).find(|(expected, (found, _))| expected != found);
-        if let Some((missing, _)) = gap {
-            let problem = format!("record {missing} is missing");
-            return Err(Error::Damaged { path: self.path.clone(), problem });
+        if let Some(newest) = newest {
+            self.show_chunks(newest, visit)?;
         }
-        let records = records.into_iter().map(|(_, bytes)| bytes).collect();
-        Ok(Loaded { epoch, snapshot, first_index, records })
+        let next_index = self.show_records(newest.map_or(0, |newest| newest.through + 1), visit)?;
+        visit(Entry::End)?;
+        self.stage.release().map_err(|error| Error::Write { source: Box::new(error.into()) })?;
+        let epoch = self.read(begin_epoch)?;
+        Ok(Loaded { epoch, next_index })
     }
 
     fn append(&mut self, epoch: u64, first_index: u64, records: &[Vec<u8>]) -> Result<(), Error> {
-        self.write(epoch, |transaction| {
+        let unfinished = self.unfinished;
+        self.write(epoch, Durability::Immediate, |transaction| {
             let mut table = transaction.open_table(RECORDS)?;
-            table.retain_in(first_index.., |_, _| false)?;
+            if table.last()?.is_some_and(|(last, _)| last.value() >= first_index) {
+                table.retain_in(first_index.., |_, _| false)?;
+            }
             for (index, record) in (first_index..).zip(records) {
                 table.insert(index, record.as_slice())?;
             }
-            Ok(())
+            drop(table);
+            trim(transaction, unfinished)
         })
     }
 
-    fn snapshot(&mut self, epoch: u64, through: u64, bytes: &[u8]) -> Result<(), Error> {
-        self.write(epoch, |transaction| {
-            let mut snapshots = transaction.open_table(SNAPSHOT)?;
-            snapshots.retain(|_, _| false)?;
-            snapshots.insert(through, bytes)?;
-            transaction.open_table(RECORDS)?.retain_in(..=through, |_, _| false)?;
+    fn snapshot_chunk(&mut self, epoch: u64, through: u64, number: u64, bytes: &[u8]) -> Result<(), Error> {
+        let kept = match self.unfinished {
+            Some((unfinished, kept)) if unfinished == through => kept,
+            Some(_) | None => 0,
+        };
+        if number != 0 && number != kept {
+            return Err(Error::Incomplete { through, chunks: number, kept });
+        }
+        self.write(epoch, Durability::None, |transaction| {
+            transaction.open_table(CHUNKS)?.insert((through, number), bytes)?;
             Ok(())
+        })?;
+        self.unfinished = Some((through, number + 1));
+        Ok(())
+    }
+
+    fn snapshot_end(&mut self, epoch: u64, through: u64, chunks: u64) -> Result<(), Error> {
+        let kept = self.unfinished.take().filter(|(unfinished, _)| *unfinished == through);
+        let kept = kept.map_or(0, |(_, kept)| kept);
+        if kept != chunks || chunks == 0 {
+            return Err(Error::Incomplete { through, chunks, kept });
+        }
+        self.write(epoch, Durability::Immediate, |transaction| {
+            let mut meta = transaction.open_table(META)?;
+            meta.insert(SNAPSHOT_THROUGH_KEY, through)?;
+            meta.insert(SNAPSHOT_CHUNKS_KEY, chunks)?;
+            drop(meta);
+            trim(transaction, None)
         })
     }
 }
 
-fn is_empty(database: &Database) -> Result<bool, redb::Error> {
-    Ok(database.begin_read()?.list_tables()?.next().is_none())
+fn newest(meta: &impl ReadableTable<&'static str, u64>) -> Result<Option<Newest>, redb::Error> {
+    let number = |key| Ok::<_, redb::Error>(meta.get(key)?.map(|value| value.value()));
+    let (through, chunks) = (number(SNAPSHOT_THROUGH_KEY)?, number(SNAPSHOT_CHUNKS_KEY)?);
+    Ok(through.zip(chunks).map(|(through, chunks)| Newest { through, chunks }))
+}
+
+/// Removes some of what the newest snapshot has made superfluous: the records that it stands for, and the chunks of
+/// other snapshots than it and the one being written.
+fn trim(transaction: &WriteTransaction, unfinished: Option<(u64, u64)>) -> Result<(), redb::Error> {
+    let newest = newest(&transaction.open_table(META)?)?;
+    let Some(Newest { through, .. }) = newest else { return Ok(()) };
+    let mut records = transaction.open_table(RECORDS)?;
+    for _ in 0..TRIM_MAX {
+        if records.first()?.is_none_or(|(first, _)| first.value() > through) {
+            break;
+        }
+        records.pop_first()?;
+    }
+    trim_chunks(&mut transaction.open_table(CHUNKS)?, through, unfinished)
+}
+
+fn trim_chunks(
+    chunks: &mut Table<'_, (u64, u64), &'static [u8]>,
+    through: u64,
+    unfinished: Option<(u64, u64)>,
+) -> Result<(), redb::Error> {
+    for _ in 0..TRIM_MAX {
+        // Older ones come first; what follows the newest is being written, or was given up.
+        let first = chunks.first()?.map(|(key, _)| key.value());
+        let last = chunks.last()?.map(|(key, _)| key.value());
+        let given_up = |key: &(u64, u64)| {
+            key.0 != through && unfinished.is_none_or(|(unfinished, _)| key.0 != unfinished)
+        };
+        match first.filter(|key| key.0 < through).or(last.filter(given_up)) {
+            Some(key) => drop(chunks.remove(key)?),
+            None => break,
+        }
+    }
+    Ok(())
 }
 
 fn read_format(database: &Database) -> Result<Option<u64>, redb::Error> {
@@ -162,11 +292,29 @@ fn read_format(database: &Database) -> Result<Option<u64>, redb::Error> {
     }
 }
 
+/// Format 1 kept a snapshot as one value: it becomes the only chunk of one.
+fn upgrade_from_1(database: &Database) -> Result<(), redb::Error> {
+    let write = database.begin_write()?;
+    {
+        let mut meta = write.open_table(META)?;
+        let mut chunks = write.open_table(CHUNKS)?;
+        if let Some((through, bytes)) = write.open_table(SNAPSHOT_1)?.last()? {
+            chunks.insert((through.value(), 0), bytes.value())?;
+            meta.insert(SNAPSHOT_THROUGH_KEY, through.value())?;
+            meta.insert(SNAPSHOT_CHUNKS_KEY, 1)?;
+        }
+        meta.insert(FORMAT_KEY, FORMAT)?;
+    }
+    write.delete_table(SNAPSHOT_1)?;
+    write.commit()?;
+    Ok(())
+}
+
 fn write_format(database: &Database) -> Result<(), redb::Error> {
     let write = database.begin_write()?;
     write.open_table(META)?.insert(FORMAT_KEY, FORMAT)?;
     write.open_table(RECORDS)?;
-    write.open_table(SNAPSHOT)?;
+    write.open_table(CHUNKS)?;
     write.commit()?;
     Ok(())
 }
@@ -187,9 +335,11 @@ fn begin_epoch(database: &Database) -> Result<u64, redb::Error> {
 fn transact(
     database: &Database,
     epoch: u64,
+    durability: Durability,
     work: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>,
 ) -> Result<u64, redb::Error> {
-    let write = database.begin_write()?;
+    let mut write = database.begin_write()?;
+    write.set_durability(durability)?;
     let current = write.open_table(META)?.get(EPOCH_KEY)?.map_or(0, |value| value.value());
     if current == epoch {
         work(&write)?;
@@ -200,14 +350,55 @@ fn transact(
     Ok(current)
 }
 
-/// For the owner alone: task definitions carry environment variables, which users put secrets in.
-fn open_database(path: &Path) -> Result<Database, Error> {
+/// Makes an empty journal: under another name first, so that a journal which exists is whole.
+fn found(path: &Path) -> Result<(), Error> {
+    let unfinished = path.with_extension("new");
+    let explain = |error| explain_io(path, error);
+    match fs::remove_file(&unfinished) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(explain(error)),
+        Ok(()) | Err(_) => {}
+    }
     let mut options = OpenOptions::new();
-    let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
-    let backend = file.map_err(DatabaseError::from).and_then(FileBackend::new);
-    let opened = backend
-        .and_then(|backend| Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(backend));
-    opened.map_err(|error| explain_open(path, error))
+    let file = open_private(options.create_new(true), &unfinished).map_err(explain)?;
+    let backend = FileBackend::new(file).map_err(|error| explain_open(path, error))?;
+    let database = builder().create_with_backend(backend).map_err(|error| explain_open(path, error))?;
+    write_format(&database).map_err(|source| Error::Write { source: Box::new(source) })?;
+    drop(database);
+    fs::rename(&unfinished, path).map_err(explain)?;
+    let directory = path.parent().expect("the journal lies in the data directory");
+    File::open(directory).and_then(|directory| directory.sync_all()).map_err(explain)
+}
+
+fn open_database(path: &Path) -> Result<(Database, Stage), Error> {
+    let explain = |error| explain_io(path, error);
+    let file = open_private(&mut OpenOptions::new(), path).map_err(explain)?;
+    if file.metadata().map_err(explain)?.len() == 0 {
+        // Never ours: a journal gets its name when it is whole.
+        return Err(Error::Damaged { path: path.to_owned(), problem: "it is empty".to_owned() });
+    }
+    let backend = FileBackend::new(file).map_err(|error| explain_open(path, error))?;
+    let (backend, stage) = StagedBackend::new(backend).map_err(explain)?;
+    let opened = builder().set_check_integrity_on_open(true).create_with_backend(backend);
+    Ok((opened.map_err(|error| explain_open(path, error))?, stage))
+}
+
+fn builder() -> redb::Builder {
+    let mut builder = Database::builder();
+    builder.set_cache_size(CACHE_BYTES);
+    builder
+}
+
+/// For the owner alone: task definitions carry environment variables, which users put secrets in.
+fn open_private(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    options.read(true).write(true).mode(0o600).open(path)
+}
+
+fn explain_io(path: &Path, error: io::Error) -> Error {
+    let path = path.to_owned();
+    match error.kind() {
+        io::ErrorKind::IsADirectory => Error::Foreign { path, problem: "it is a directory".to_owned() },
+        _ => Error::Open { path, source: Box::new(error.into()) },
+    }
 }
 
 fn explain_open(path: &Path, error: DatabaseError) -> Error {
@@ -218,9 +409,7 @@ fn explain_open(path: &Path, error: DatabaseError) -> Error {
             Error::Foreign { path, problem: format!("its file format {version} is too old") }
         }
         DatabaseError::Storage(StorageError::Corrupted(problem)) => Error::Damaged { path, problem },
-        DatabaseError::Storage(StorageError::Io(source))
-            if source.kind() == std::io::ErrorKind::InvalidData =>
-        {
+        DatabaseError::Storage(StorageError::Io(source)) if source.kind() == io::ErrorKind::InvalidData => {
             Error::Foreign { path, problem: source.to_string() }
         }
         error => Error::Open { path, source: Box::new(error.into()) },
@@ -228,112 +417,4 @@ fn explain_open(path: &Path, error: DatabaseError) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn records(texts: &[&str]) -> Vec<Vec<u8>> {
-        texts.iter().map(|text| text.as_bytes().to_vec()).collect()
-    }
-
-    #[test]
-    fn what_was_appended_is_there_after_reopening() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut journal = EmbeddedJournal::open(dir.path()).unwrap();
-        let epoch = journal.load().unwrap().epoch;
-        journal.append(epoch, 0, &records(&["a", "b"])).unwrap();
-        journal.append(epoch, 2, &records(&["c"])).unwrap();
-        drop(journal);
-        let loaded = EmbeddedJournal::open(dir.path()).unwrap().load().unwrap();
-        assert_eq!(loaded.records, records(&["a", "b", "c"]));
-        assert_eq!((loaded.first_index, loaded.epoch), (0, epoch + 1));
-    }
-
-    #[test]
-    fn an_append_replaces_what_stands_from_its_first_index_on() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut journal = EmbeddedJournal::open(dir.path()).unwrap();
-        let epoch = journal.load().unwrap().epoch;
-        journal.append(epoch, 0, &records(&["a", "lost", "lost too"])).unwrap();
-        journal.append(epoch, 1, &records(&["b"])).unwrap();
-        assert_eq!(journal.load().unwrap().records, records(&["a", "b"]));
-    }
-
-    #[test]
-    fn a_snapshot_stands_for_the_records_before_it() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut journal = EmbeddedJournal::open(dir.path()).unwrap();
-        let epoch = journal.load().unwrap().epoch;
-        journal.append(epoch, 0, &records(&["a", "b", "c"])).unwrap();
-        journal.snapshot(epoch, 0, b"old").unwrap();
-        journal.snapshot(epoch, 1, b"ab").unwrap();
-        let loaded = journal.load().unwrap();
-        assert_eq!(loaded.snapshot, Some(Snapshot { through: 1, bytes: b"ab".to_vec() }));
-        assert_eq!((loaded.first_index, loaded.records), (2, records(&["c"])));
-    }
-
-    #[test]
-    fn an_earlier_epoch_cannot_write() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut journal = EmbeddedJournal::open(dir.path()).unwrap();
-        let first = journal.load().unwrap().epoch;
-        let second = journal.load().unwrap().epoch;
-        let refused = journal.append(first, 0, &records(&["a"]));
-        assert!(
-            matches!(refused, Err(Error::Superseded { held, current }) if (held, current) == (first, second))
-        );
-        journal.append(second, 0, &records(&["b"])).unwrap();
-        assert_eq!(journal.load().unwrap().records, records(&["b"]));
-    }
-
-    #[test]
-    fn only_the_owner_can_read_the_journal() {
-        use std::os::unix::fs::PermissionsExt;
-        let dir = tempfile::tempdir().unwrap();
-        drop(EmbeddedJournal::open(dir.path()).unwrap());
-        let mode = std::fs::metadata(EmbeddedJournal::path_in(dir.path())).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
-    }
-
-    #[test]
-    fn two_schedulers_cannot_share_a_journal() {
-        let dir = tempfile::tempdir().unwrap();
-        let _first = EmbeddedJournal::open(dir.path()).unwrap();
-        assert!(matches!(EmbeddedJournal::open(dir.path()), Err(Error::InUse { .. })));
-    }
-
-    #[test]
-    fn a_foreign_file_is_refused_and_left_alone() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = EmbeddedJournal::path_in(dir.path());
-        let content = b"these are the accounts of 1971".repeat(500);
-        std::fs::write(&path, &content).unwrap();
-        let error = EmbeddedJournal::open(dir.path()).unwrap_err();
-        assert!(matches!(error, Error::Foreign { .. }), "{error}");
-        assert_eq!(std::fs::read(&path).unwrap(), content);
-    }
-
-    #[test]
-    fn the_database_of_another_program_is_refused_and_left_alone() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = EmbeddedJournal::path_in(dir.path());
-        let other = Database::create(&path).unwrap();
-        let write = other.begin_write().unwrap();
-        write.open_table(TableDefinition::<u64, u64>::new("recipes")).unwrap();
-        write.commit().unwrap();
-        drop(other);
-        let error = EmbeddedJournal::open(dir.path()).unwrap_err();
-        assert!(error.to_string().contains("another program"), "{error}");
-        let tables = Database::open(&path).unwrap().begin_read().unwrap().list_tables().unwrap().count();
-        assert_eq!(tables, 1);
-    }
-
-    #[test]
-    fn a_missing_record_is_noticed() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut journal = EmbeddedJournal::open(dir.path()).unwrap();
-        let epoch = journal.load().unwrap().epoch;
-        journal.append(epoch, 1, &records(&["b"])).unwrap();
-        let error = journal.load().unwrap_err();
-        assert!(error.to_string().contains("record 0 is missing"), "{error}");
-    }
-}
+mod tests;

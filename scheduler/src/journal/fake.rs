@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Error, Journal, Loaded, Snapshot};
+use super::{Entry, Error, Journal, Loaded, Visitor};
 
 /// An in-memory [`Journal`].
 #[derive(Debug, Clone, Default)]
@@ -19,8 +19,16 @@ struct Inner {
     epoch: u64,
     records: BTreeMap<u64, Vec<u8>>,
     snapshot: Option<Snapshot>,
+    unfinished: Option<Snapshot>,
     failure: Option<Failure>,
     appends: u64,
+}
+
+/// A snapshot and the index of the last record that it stands for.
+#[derive(Debug, Clone, Default)]
+struct Snapshot {
+    through: u64,
+    chunks: Vec<Vec<u8>>,
 }
 
 /// How a write fails.
@@ -53,9 +61,9 @@ impl FakeJournal {
         self.lock().records.values().cloned().collect()
     }
 
-    /// Whether a snapshot was taken.
-    pub fn has_snapshot(&self) -> bool {
-        self.lock().snapshot.is_some()
+    /// Up to which record a complete snapshot stands for all.
+    pub fn snapshot_through(&self) -> Option<u64> {
+        self.lock().snapshot.as_ref().map(|snapshot| snapshot.through)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -83,13 +91,22 @@ impl Inner {
 }
 
 impl Journal for FakeJournal {
-    fn load(&mut self) -> Result<Loaded, Error> {
+    fn load(&mut self, visit: &mut Visitor<'_>) -> Result<Loaded, Error> {
         let mut inner = self.lock();
+        let mut next_index = 0;
+        if let Some(Snapshot { through, chunks }) = &inner.snapshot {
+            for (number, bytes) in (0..).zip(chunks) {
+                visit(Entry::Chunk { through: *through, number, bytes })?;
+            }
+            next_index = through + 1;
+        }
+        for (index, bytes) in &inner.records {
+            visit(Entry::Record { index: *index, bytes })?;
+            next_index = index + 1;
+        }
+        visit(Entry::End)?;
         inner.epoch += 1;
-        let snapshot = inner.snapshot.clone();
-        let first_index = snapshot.as_ref().map_or(0, |snapshot| snapshot.through + 1);
-        let records = inner.records.values().cloned().collect();
-        Ok(Loaded { epoch: inner.epoch, snapshot, first_index, records })
+        Ok(Loaded { epoch: inner.epoch, next_index })
     }
 
     fn append(&mut self, epoch: u64, first_index: u64, records: &[Vec<u8>]) -> Result<(), Error> {
@@ -102,11 +119,31 @@ impl Journal for FakeJournal {
         Ok(())
     }
 
-    fn snapshot(&mut self, epoch: u64, through: u64, bytes: &[u8]) -> Result<(), Error> {
+    fn snapshot_chunk(&mut self, epoch: u64, through: u64, number: u64, bytes: &[u8]) -> Result<(), Error> {
         let mut inner = self.lock();
         inner.admit(epoch)?;
+        if number == 0 {
+            inner.unfinished = Some(Snapshot { through, chunks: Vec::new() });
+        }
+        let unfinished = inner.unfinished.get_or_insert_default();
+        let kept = u64::try_from(unfinished.chunks.len()).expect("a list is shorter than 2^64");
+        if unfinished.through != through || kept != number {
+            return Err(Error::Incomplete { through, chunks: number, kept });
+        }
+        unfinished.chunks.push(bytes.to_vec());
+        inner.answer()
+    }
+
+    fn snapshot_end(&mut self, epoch: u64, through: u64, chunks: u64) -> Result<(), Error> {
+        let mut inner = self.lock();
+        inner.admit(epoch)?;
+        let unfinished = inner.unfinished.take().unwrap_or_default();
+        let kept = u64::try_from(unfinished.chunks.len()).expect("a list is shorter than 2^64");
+        if unfinished.through != through || kept != chunks {
+            return Err(Error::Incomplete { through, chunks, kept });
+        }
         inner.records = inner.records.split_off(&(through + 1));
-        inner.snapshot = Some(Snapshot { through, bytes: bytes.to_vec() });
+        inner.snapshot = Some(unfinished);
         inner.answer()
     }
 }

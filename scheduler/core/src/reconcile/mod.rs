@@ -62,6 +62,7 @@ pub fn touched(state: &State, event: &Event) -> Vec<Touched> {
         Event::ClusterSaved(_)
         | Event::DefinitionSaved(_)
         | Event::DefinitionForgotten(_)
+        | Event::FamilySaved { .. }
         | Event::InstanceForgotten(_)
         | Event::ServiceForgotten(_)
         | Event::ServiceLogged { .. }

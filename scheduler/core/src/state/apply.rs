@@ -26,6 +26,10 @@ impl State {
             Event::DefinitionForgotten(id) => {
                 self.definitions.remove(id);
             }
+            Event::FamilySaved { family, last_revision } => {
+                let family = self.families.entry(family.clone()).or_default();
+                family.last_revision = family.last_revision.max(*last_revision);
+            }
             Event::InstanceSaved(instance) => self.put_instance(instance),
             Event::InstancePresence { instance, presence } => self.change_presence(instance, *presence),
             Event::InstanceForgotten(key) => {

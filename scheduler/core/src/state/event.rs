@@ -23,6 +23,8 @@ pub enum Event {
     DefinitionSaved(Arc<Definition>),
     /// A revision marked for deletion is no longer used by anything.
     DefinitionForgotten(DefinitionId),
+    /// How far the revisions of a family were numbered. Snapshots say it, for the revisions may be forgotten.
+    FamilySaved { family: Name, last_revision: u32 },
     /// An instance registered, changed its status or its host, or was deregistered.
     InstanceSaved(Arc<Instance>),
     /// An instance's agent or host came or went.

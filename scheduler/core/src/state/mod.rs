@@ -30,7 +30,7 @@ pub use self::service::{
     Bounds, CircuitBreaker, Deployment, PropagateTags, Rollout, SETTLED_AFTER, Scheduling, Service,
     ServiceEvent, ServiceSpec, ServiceStatus,
 };
-pub use self::snapshot::Snapshot;
+pub use self::snapshot::Picture;
 pub use self::task::{Container, Desired, Health, Known, LaunchType, Origin, Stop, StopCode, Task, Times};
 use crate::ids::{DefinitionId, GroupKey, InstanceId, InstanceKey, Name, ServiceKey, TaskId, TaskKey};
 

@@ -1,19 +1,48 @@
-//! The state as plain lists, which is how it is written down to bound the journal.
+//! A state as the shortest list of events that builds it, which is how it is written down to bound the journal.
 //!
-//! Only objects are kept: indexes and counters are computed again when a snapshot is read.
+//! Events, not a format of its own: what can be replayed can be written down, one vocabulary has to stay readable, and
+//! indexes and counters follow from `apply` as always. One object after another, so that a state of any size is
+//! written and read as a stream.
+//!
+//! Invariant: the events of a state, applied to an empty one, give the same state.
 
 use std::sync::Arc;
 
-use ecsr_api::arn::Home;
-use imbl::Vector;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-use super::{Cluster, Definition, Family, Instance, Service, ServiceEvent, State, Task, Token};
+use super::{Cluster, Definition, Event, Family, Instance, Service, ServiceEvent, State, Task, Token};
 use crate::ids::{Name, ServiceKey};
 
-/// Everything in a [`State`] that cannot be derived.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct Snapshot {
+impl State {
+    /// The events that build this state, in an order that they can be applied in.
+    pub fn events(&self) -> impl Iterator<Item = Event> {
+        let clusters = self.clusters.values().cloned().map(Event::ClusterSaved);
+        let definitions = self.definitions.values().cloned().map(Event::DefinitionSaved);
+        let families = self.families.iter().map(|(name, family)| Event::FamilySaved {
+            family: name.clone(),
+            last_revision: family.last_revision,
+        });
+        let instances = self.instances.values().cloned().map(Event::InstanceSaved);
+        let services = self.services.values().cloned().map(Event::ServiceSaved);
+        let logs = self.service_events.iter().flat_map(|(service, events)| {
+            events.iter().map(|event| Event::ServiceLogged { service: service.clone(), event: event.clone() })
+        });
+        let tasks = self.tasks.values().cloned().map(Event::TaskPlaced);
+        let tokens = self.tokens.values().map(|token| Event::TokenUsed(Token::clone(token)));
+        clusters
+            .chain(definitions)
+            .chain(families)
+            .chain(instances)
+            .chain(services)
+            .chain(logs)
+            .chain(tasks)
+            .chain(tokens)
+    }
+}
+
+/// A state as the first format of the journal wrote it down: everything in one object. Only ever read.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct Picture {
     clusters: Vec<Arc<Cluster>>,
     families: Vec<(Name, Family)>,
     definitions: Vec<Arc<Definition>>,
@@ -24,40 +53,25 @@ pub struct Snapshot {
     tokens: Vec<Arc<Token>>,
 }
 
-impl Snapshot {
-    /// Writes a state down.
-    pub fn of(state: &State) -> Self {
-        let events =
-            |(key, events): (&ServiceKey, &Vector<_>)| (key.clone(), events.iter().cloned().collect());
-        Self {
-            clusters: state.clusters.values().cloned().collect(),
-            families: state.families.iter().map(|(name, family)| (name.clone(), family.clone())).collect(),
-            definitions: state.definitions.values().cloned().collect(),
-            instances: state.instances.values().cloned().collect(),
-            services: state.services.values().cloned().collect(),
-            service_events: state.service_events.iter().map(events).collect(),
-            tasks: state.tasks.values().cloned().collect(),
-            tokens: state.tokens.values().cloned().collect(),
-        }
-    }
-
-    /// Builds the state again.
-    pub fn restore(self, home: Home) -> State {
-        let mut state = State::new(home);
-        state.clusters = self.clusters.into_iter().map(|cluster| (cluster.name.clone(), cluster)).collect();
-        state.families = self.families.into_iter().collect();
-        state.definitions = self.definitions.into_iter().map(|found| (found.id.clone(), found)).collect();
-        for instance in &self.instances {
-            state.put_instance(instance);
-        }
-        state.services = self.services.into_iter().map(|service| (service.key.clone(), service)).collect();
-        let logs = self.service_events.into_iter();
-        state.service_events = logs.map(|(key, events)| (key, Vector::from_iter(events))).collect();
-        state.tokens =
-            self.tokens.into_iter().map(|used| ((used.cluster.clone(), used.token.clone()), used)).collect();
-        for task in self.tasks {
-            state.put_task(None, Some(task));
-        }
-        state
+impl Picture {
+    /// The events that build the state of the picture.
+    pub fn into_events(self) -> impl Iterator<Item = Event> {
+        let families = self
+            .families
+            .into_iter()
+            .map(|(family, Family { last_revision })| Event::FamilySaved { family, last_revision });
+        let logs = self.service_events.into_iter().flat_map(|(service, events)| {
+            let logged = move |event| Event::ServiceLogged { service: service.clone(), event };
+            events.into_iter().map(logged)
+        });
+        let clusters = self.clusters.into_iter().map(Event::ClusterSaved);
+        clusters
+            .chain(self.definitions.into_iter().map(Event::DefinitionSaved))
+            .chain(families)
+            .chain(self.instances.into_iter().map(Event::InstanceSaved))
+            .chain(self.services.into_iter().map(Event::ServiceSaved))
+            .chain(logs)
+            .chain(self.tasks.into_iter().map(Event::TaskPlaced))
+            .chain(self.tokens.into_iter().map(|token| Event::TokenUsed(Arc::unwrap_or_clone(token))))
     }
 }
