@@ -18,6 +18,7 @@ pub mod agents;
 mod app;
 mod auth;
 mod clock;
+mod descriptors;
 pub mod driver;
 mod entropy;
 mod http;
@@ -108,6 +109,7 @@ pub async fn run(
     ready: oneshot::Sender<SocketAddr>,
 ) -> Result<(), Error> {
     let home = check(&config)?;
+    descriptors::allow_all();
     // Bound before anything is written, so that a port that is taken changes nothing else.
     let listener = bind(config.listen).await?;
     let listen = listener.local_addr().map_err(|source| Error::Listen { address: config.listen, source })?;

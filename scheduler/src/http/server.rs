@@ -13,9 +13,10 @@ use tokio::task::JoinSet;
 
 use crate::stop;
 
-/// Most connections that make requests at one time; further ones wait in the kernel. A connection that became an
-/// agent's channel is counted by the agents' own bound instead.
-const CONNECTIONS_MAX: usize = 1024;
+/// Most connections that make requests at one time; further ones wait in the kernel. Each of the agents that a cluster
+/// may have keeps one open for its reports, and as many again are left for clients. A connection that became an agent's
+/// channel is counted by the agents' own bound instead.
+const CONNECTIONS_MAX: usize = 10_000;
 
 /// How long a connection may take for a request's headers, the idle time before them included. Longer than SDKs keep
 /// an idle connection in their pools when they are busy, short enough that forgotten ones do not add up.

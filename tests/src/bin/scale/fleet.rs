@@ -1,0 +1,72 @@
+//! All the agents: registered, joined, and told when to report.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::agent::Agent;
+use crate::counters::Counters;
+use crate::wire::Endpoint;
+
+/// Agents that register or join at the same time.
+const AT_ONCE: usize = 64;
+
+/// Where the agents of hosts that will vanish come from, so that their packets can be told apart.
+pub const DOOMED: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 66);
+
+/// Where the others come from; each address has ports of its own.
+const SOURCES: [Ipv4Addr; 4] = [
+    Ipv4Addr::new(127, 0, 0, 2),
+    Ipv4Addr::new(127, 0, 0, 3),
+    Ipv4Addr::new(127, 0, 0, 4),
+    Ipv4Addr::new(127, 0, 0, 5),
+];
+
+/// Agents that run until this is dropped.
+#[derive(Debug)]
+pub struct Fleet {
+    pub counters: Arc<Counters>,
+    pub registered_in: Duration,
+    pub joined_in: Duration,
+    pub size: usize,
+    may_report: watch::Sender<bool>,
+    _sessions: JoinSet<()>,
+}
+
+impl Fleet {
+    /// Registers and joins `size` instances, `doomed` of them on hosts that may be made to vanish. They hold their
+    /// reports back until [`Fleet::report`].
+    pub async fn join(endpoint: &Endpoint, size: usize, doomed: usize) -> Self {
+        let counters = Arc::new(Counters::default());
+        let (may_report, told) = watch::channel(false);
+        let began = Instant::now();
+        let agents: Vec<Agent> = stream::iter(0..size)
+            .map(|number| {
+                let source = if number < doomed { DOOMED } else { SOURCES[number % SOURCES.len()] };
+                Agent::register(number, source, endpoint.clone(), counters.clone(), told.clone())
+            })
+            .buffer_unordered(AT_ONCE)
+            .collect()
+            .await;
+        let registered_in = began.elapsed();
+        let began = Instant::now();
+        let mut sessions = JoinSet::new();
+        let mut joining = stream::iter(agents).map(Agent::join).buffer_unordered(AT_ONCE);
+        while let Some(session) = joining.next().await {
+            sessions.spawn(session.unwrap_or_else(|error| panic!("an agent cannot join: {error}")));
+        }
+        drop(joining);
+        let joined_in = began.elapsed();
+        Self { counters, registered_in, joined_in, size, may_report, _sessions: sessions }
+    }
+
+    /// Lets the agents report what they run, now and from here on.
+    pub fn report(&self) {
+        self.may_report.send_replace(true);
+    }
+}
