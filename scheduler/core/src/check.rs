@@ -23,6 +23,9 @@ fn indexes(state: &State) -> Vec<String> {
     for instance in state.instances.values() {
         fresh.apply(&crate::state::Event::InstanceSaved(instance.clone()));
     }
+    for service in state.services.values() {
+        fresh.apply(&crate::state::Event::ServiceSaved(service.clone()));
+    }
     for task in state.tasks.values() {
         fresh.apply(&crate::state::Event::TaskPlaced(task.clone()));
     }
@@ -33,12 +36,15 @@ fn indexes(state: &State) -> Vec<String> {
         ("hosts", fresh.hosts == state.hosts),
         ("peers", fresh.peers == state.peers),
         ("away", fresh.away == state.away),
+        ("strengths", fresh.strengths == state.strengths),
+        ("ailing", fresh.ailing == state.ailing),
+        ("agenda", fresh.agenda == state.agenda),
         ("tallies", fresh.tallies == state.tallies),
     ];
     compared
         .iter()
         .filter(|(_, same)| !same)
-        .map(|(name, _)| format!("{name} does not follow from the instances and tasks"))
+        .map(|(name, _)| format!("{name} does not follow from the instances, services and tasks"))
         .collect()
 }
 

@@ -21,6 +21,8 @@ pub(crate) struct World {
     pub state: State,
     pub now: Timestamp,
     pub events: Vec<Event>,
+    /// Up to when all that was due by time has been done.
+    ticked: Timestamp,
     seed: u64,
 }
 
@@ -31,6 +33,7 @@ impl World {
             state: State::new(home),
             now: Timestamp::from_seconds(1_000_000),
             events: Vec::new(),
+            ticked: Timestamp::default(),
             seed: 0,
         };
         world.must(Command::CreateCluster(Box::default()));
@@ -50,10 +53,15 @@ impl World {
             touched.extend(reconcile::touched(&self.state, &event));
         }
         if *command == Command::Tick {
-            touched = reconcile::everything(&self.state);
+            touched.extend(reconcile::due(&self.state, self.ticked, self.now));
         }
         for event in reconcile::run(&self.state, &touched, &mut context) {
             self.take(event);
+        }
+        if *command == Command::Tick {
+            self.ticked = self.now;
+            let missed = reconcile::run(&self.state, &reconcile::everything(&self.state), &mut context);
+            assert_eq!(missed, [], "something was due that was not said to be");
         }
         assert_eq!(check(&self.state), Vec::<String>::new());
         Ok(decision.reply)

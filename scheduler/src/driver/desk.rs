@@ -165,7 +165,7 @@ impl<C> Desk<C> {
     pub fn tick(&mut self, now: Timestamp, seed: [u8; 32]) -> Result<(), Refusal> {
         let mut context = self.context(now, seed);
         self.forming.ticked = Some(now);
-        self.touched.extend(reconcile::everything(&self.working));
+        self.touched.extend(reconcile::due(&self.working, self.ticked, now));
         self.take_in_decision(&Command::Tick, &mut context).map(|_| ())
     }
 
@@ -178,9 +178,12 @@ impl<C> Desk<C> {
             return;
         }
         let mut context = self.context(now, seed);
-        let (events, rest) = reconcile::run_within(&self.working, &touched, room, &mut context);
-        self.take_in(events, now);
-        // The plan has taken care of what its own events touched.
+        let (events, rest) = reconcile::run_within(&mut self.working, &touched, room, &mut context);
+        self.forming.at = self.forming.at.max(now);
+        for event in &events {
+            self.forming.stirred.take_note(&self.working, event);
+        }
+        self.forming.events.extend(events);
         self.touched = rest;
     }
 
@@ -217,6 +220,7 @@ impl<C> Desk<C> {
         let forming = std::mem::take(&mut self.forming);
         self.working = State::clone(&self.durable);
         self.touched.clear();
+        self.ticked = Timestamp::default();
         batch.answers.into_iter().chain(forming.answers).map(|(caller, _)| caller).collect()
     }
 

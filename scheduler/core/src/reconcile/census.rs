@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ecsr_api::Timestamp;
 
-use crate::state::{Container, Desired, Health, InstanceStatus, Known, SETTLED_AFTER, Service, State, Task};
+use crate::state::{Desired, InstanceStatus, Service, State, Task};
 
 /// Tasks that are meant to run, sorted by their future. One that was already asked to stop is only counted.
 #[derive(Debug, Default)]
@@ -46,7 +46,7 @@ impl Census {
 
     /// Tasks that count for the lower bound.
     pub fn healthy(&self) -> u32 {
-        self.kept_healthy() + count(self.outdated.iter().filter(|task| is_healthy(task)).count())
+        self.kept_healthy() + count(self.outdated.iter().filter(|task| task.is_healthy()).count())
     }
 
     /// Tasks that are as they should be.
@@ -56,29 +56,13 @@ impl Census {
 
     /// Healthy, and in the course of a roll-out for long enough to be trusted with the place of an older task.
     pub fn has_proven_itself(&self, task: &Task) -> bool {
-        is_healthy(task) && self.trusted.is_none_or(|since| settled_at(task).is_some_and(|at| at <= since))
+        task.is_healthy() && self.trusted.is_none_or(|since| task.settled_at().is_some_and(|at| at <= since))
     }
-}
-
-/// When a task without a health check has run long enough that it is trusted to go on. ECS waits for 40 seconds; what
-/// ends by itself right after its start is seen well before.
-pub(super) fn settled_at(task: &Task) -> Option<Timestamp> {
-    let checked = task.containers.iter().any(|one| one.essential && one.health_checked);
-    let wait = if checked { Duration::ZERO } else { SETTLED_AFTER };
-    Some(task.times.started?.plus(wait))
-}
-
-/// RUNNING, with every essential container running and, if it has a health check, passing it.
-pub(super) fn is_healthy(task: &Task) -> bool {
-    let passes = |one: &Container| !one.health_checked || one.health == Health::Healthy;
-    let mut essential = task.containers.iter().filter(|container| container.essential);
-    task.known == Known::Running && essential.all(|one| one.known != Known::Stopped && passes(one))
 }
 
 /// An essential container fails its health check, past the grace period of the service.
 fn is_unhealthy(task: &Task, service: &Service, now: Timestamp) -> bool {
-    let failing = task.containers.iter().any(|one| one.essential && one.health == Health::Unhealthy);
-    failing && grace_ends(task, service).is_some_and(|end| end <= now)
+    task.is_failing() && grace_ends(task, service).is_some_and(|end| end <= now)
 }
 
 /// The end of the time during which a started task's health checks are ignored.

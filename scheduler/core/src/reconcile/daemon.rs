@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::census::{Census, count, is_healthy};
+use super::census::{Census, count};
 use super::replica::may_start;
 use super::service::stop_all;
 use super::start::{Needs, complain_of_placement, start_on};
@@ -16,12 +16,13 @@ use crate::ids::{InstanceId, InstanceKey, TaskKey};
 use crate::placement::{self, Shortfall};
 use crate::state::{Event, Instance, Service, Task};
 
-pub(super) fn plan(plan: &mut Plan, service: &Arc<Service>, context: &mut Context) {
+/// Plans one round, and gives back the census that it rests on.
+pub(super) fn plan(plan: &mut Plan<'_>, service: &Arc<Service>, context: &mut Context) -> Census {
     let needs = Needs::of(plan, service);
     let eligible: BTreeSet<InstanceId> =
-        placement::eligible(&plan.state, &needs.ask(service)).into_iter().collect();
+        placement::eligible(plan.state, &needs.ask(service)).into_iter().collect();
     let service = follow_instances(plan, service, count(eligible.len()));
-    let census = Census::take(&plan.state, &service, context.now);
+    let census = Census::take(plan.state, &service, context.now);
     stop_all(plan, &service, &leaving(&service, &census, &eligible), context);
     for task in &census.unhealthy {
         plan.log(&service.key, journal_words::failed_health_check(&service, &task.key), context);
@@ -34,10 +35,11 @@ pub(super) fn plan(plan: &mut Plan, service: &Arc<Service>, context: &mut Contex
             complain_of_placement(plan, &service, &lacking, context);
         }
     }
+    census
 }
 
 /// The desired count of a daemon is the number of instances that it should be on.
-fn follow_instances(plan: &mut Plan, service: &Arc<Service>, desired_count: u32) -> Arc<Service> {
+fn follow_instances(plan: &mut Plan<'_>, service: &Arc<Service>, desired_count: u32) -> Arc<Service> {
     if service.desired_count == desired_count {
         return service.clone();
     }
@@ -53,7 +55,7 @@ fn leaving(service: &Service, census: &Census, eligible: &BTreeSet<InstanceId>) 
     let (_, misplaced): (Vec<_>, Vec<_>) = census.keep.iter().partition(stays);
     let lower = service.spec.bounds.lower(service.desired_count);
     let spare = census.healthy().saturating_sub(lower) as usize;
-    let (healthy, ailing): (Vec<_>, Vec<_>) = census.outdated.iter().partition(|task| is_healthy(task));
+    let (healthy, ailing): (Vec<_>, Vec<_>) = census.outdated.iter().partition(|task| task.is_healthy());
     let outdated = ailing.into_iter().chain(healthy.into_iter().take(spare));
     misplaced.into_iter().chain(outdated).map(|task| task.key.clone()).collect()
 }
@@ -61,7 +63,7 @@ fn leaving(service: &Service, census: &Census, eligible: &BTreeSet<InstanceId>) 
 /// Eligible instances with no task of the service, not even one that is about to leave: those with room for one, and
 /// what the others lack. An instance whose agent is away is not complained of.
 fn vacant(
-    plan: &Plan,
+    plan: &Plan<'_>,
     service: &Service,
     needs: &Needs,
     eligible: &BTreeSet<InstanceId>,
@@ -73,7 +75,7 @@ fn vacant(
     let ask = needs.ask(service);
     let (mut vacant, mut lacking) = (Vec::new(), Vec::new());
     for instance in free {
-        match placement::fits(&plan.state, &ask, &instance.key) {
+        match placement::fits(plan.state, &ask, &instance.key) {
             Ok(()) => vacant.push(instance.clone()),
             Err(Shortfall::Agent) => {}
             Err(shortfall) => lacking.push((instance.key.clone(), shortfall)),

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use super::census::{Census, count, is_healthy, settled_at};
+use super::census::{Census, count};
 use super::service::{Repeated, STEADY_STATE_REPEAT, complain};
 use super::{Plan, journal_words};
 use crate::context::Context;
 use crate::ids::DeploymentId;
-use crate::state::{CircuitBreaker, Deployment, Desired, Event, Rollout, Service, Task};
+use crate::state::{CircuitBreaker, Deployment, Event, Rollout, Service, Task};
 
 /// Brings the service's record in line with its tasks; writes nothing when it is.
-pub(super) fn account(plan: &mut Plan, service: &Arc<Service>, census: &Census, context: &mut Context) {
+pub(super) fn account(plan: &mut Plan<'_>, service: &Arc<Service>, census: &Census, context: &mut Context) {
     let mut changed = Service::clone(service);
     retire_replaced(plan, &mut changed);
     forgive(&mut changed, census, context);
@@ -22,11 +22,9 @@ pub(super) fn account(plan: &mut Plan, service: &Arc<Service>, census: &Census, 
 }
 
 /// An older deployment is over once none of its tasks is meant to run.
-fn retire_replaced(plan: &Plan, service: &mut Service) {
-    let tasks = plan.state.live_tasks_of(&service.key).filter(|task| task.desired == Desired::Running);
-    let alive: Vec<Option<DeploymentId>> = tasks.map(|task| task.deployment()).collect();
+fn retire_replaced(plan: &Plan<'_>, service: &mut Service) {
     let primary = service.primary().id;
-    service.deployments.retain(|one| one.id == primary || alive.contains(&Some(one.id)));
+    service.deployments.retain(|one| one.id == primary || plan.state.strengths.contains_key(&one.id));
 }
 
 /// A task that started after the last failure and has settled ends the row of failures.
@@ -37,14 +35,15 @@ fn forgive(service: &mut Service, census: &Census, context: &Context) {
     }
     let newer =
         census.keep.iter().filter(|task| task.times.started.is_some_and(|at| at >= primary.updated_at));
-    let settled = |task: &Arc<Task>| is_healthy(task) && settled_at(task).is_some_and(|at| at <= context.now);
+    let settled =
+        |task: &Arc<Task>| task.is_healthy() && task.settled_at().is_some_and(|at| at <= context.now);
     if newer.into_iter().any(settled) {
         primary.failed_tasks = 0;
     }
 }
 
 /// A deployment whose tasks keep failing to start is complained of, and given up if its circuit breaker is on.
-fn give_up(plan: &mut Plan, service: &mut Service, context: &mut Context) {
+fn give_up(plan: &mut Plan<'_>, service: &mut Service, context: &mut Context) {
     let threshold = CircuitBreaker::threshold(service.desired_count);
     let primary = service.primary();
     if primary.failed_tasks < threshold || primary.rollout == Rollout::Failed {
@@ -73,7 +72,7 @@ fn give_up(plan: &mut Plan, service: &mut Service, context: &mut Context) {
 }
 
 /// Starts a new deployment of the definition that last completed, if there ever was one.
-fn roll_back(plan: &mut Plan, service: &mut Service, context: &mut Context) {
+fn roll_back(plan: &mut Plan<'_>, service: &mut Service, context: &mut Context) {
     let Some(definition) = service.last_completed.clone() else { return };
     // What fails now is what had worked: rolling back to it would go round in circles.
     if service.primary().definition == definition {
@@ -91,7 +90,7 @@ fn roll_back(plan: &mut Plan, service: &mut Service, context: &mut Context) {
 }
 
 /// One deployment, as many tasks as desired, all of them healthy: a steady state.
-fn settle(plan: &mut Plan, service: &mut Service, census: &Census, context: &mut Context) {
+fn settle(plan: &mut Plan<'_>, service: &mut Service, census: &Census, context: &mut Context) {
     if !is_steady(service, census) {
         service.steady_since = None;
         return;

@@ -11,19 +11,22 @@ pub(crate) mod hosts;
 mod journal_words;
 mod plan;
 mod replica;
+mod rest;
 mod service;
 mod start;
+mod wakes;
 
 use std::collections::BTreeSet;
 
-use ecsr_api::Timestamp;
+use imbl::OrdSet;
 
 use crate::context::Context;
-use crate::ids::{Name, ServiceKey, TaskKey};
+use crate::ids::{InstanceKey, Name, ServiceKey, TaskKey};
 use crate::state::{Event, Known, Presence, Scheduling, ServiceStatus, State};
 
 use self::plan::Plan;
 pub use self::service::STEADY_STATE_REPEAT;
+pub use self::wakes::{due, everything, next_wake};
 
 /// Most rounds of one call. Plans settle within a few; the bound keeps a planner's mistake from spinning for ever.
 const ROUNDS_MAX: usize = 100_000;
@@ -35,8 +38,8 @@ pub enum Touched {
     Service(ServiceKey),
     /// Room became free: every service of the cluster that is not in a steady state.
     Capacity(Name),
-    /// Instances changed: every service of the cluster.
-    Cluster(Name),
+    /// An instance changed: the services of its tasks, daemons, and every service that is not in a steady state.
+    Instance(InstanceKey),
 }
 
 /// What an event, already applied to the state, can have unsettled.
@@ -49,10 +52,10 @@ pub fn touched(state: &State, event: &Event) -> Vec<Touched> {
     };
     match event {
         Event::ServiceSaved(service) => vec![Touched::Service(service.key.clone())],
-        Event::InstanceSaved(instance) => vec![Touched::Cluster(instance.key.cluster.clone())],
+        Event::InstanceSaved(instance) => vec![Touched::Instance(instance.key.clone())],
         Event::InstancePresence { instance, presence } => match presence {
             // Room, or the loss of it. The tasks of an instance that is merely away stay where they are.
-            Presence::Connected | Presence::Lost { .. } => vec![Touched::Cluster(instance.cluster.clone())],
+            Presence::Connected | Presence::Lost { .. } => vec![Touched::Instance(instance.clone())],
             Presence::Silent { .. } | Presence::Unreachable { .. } => Vec::new(),
         },
         Event::TaskPlaced(task) => task.service().map(Touched::Service).into_iter().collect(),
@@ -74,45 +77,35 @@ pub fn touched(state: &State, event: &Event) -> Vec<Touched> {
     }
 }
 
-/// Plans all that the touched things need, until nothing more is needed.
+/// Plans all that the touched things need, until nothing more is needed. The events are left to be applied.
 pub fn run(state: &State, touched_things: &BTreeSet<Touched>, context: &mut Context) -> Vec<Event> {
-    run_within(state, touched_things, usize::MAX, context).0
+    run_within(&mut state.clone(), touched_things, usize::MAX, context).0
 }
 
 /// Plans what the touched things need until the plan has `events_max` events or a few more, and gives back what is left
-/// for the next plan. So a thousand services that are created together do not keep everybody else waiting.
+/// for the next plan. So a thousand services that are created together do not keep everybody else waiting. The events
+/// are applied to the state as they are planned.
 pub fn run_within(
-    state: &State,
+    state: &mut State,
     touched_things: &BTreeSet<Touched>,
     events_max: usize,
     context: &mut Context,
 ) -> (Vec<Event>, BTreeSet<Touched>) {
-    let mut plan = Plan::new(state.clone());
     let mut due: BTreeSet<Due> =
         touched_things.iter().flat_map(|touched| due_services(state, touched)).collect();
+    let mut plan = Plan::new(state);
     for _ in 0..ROUNDS_MAX {
         if plan.events.len() >= events_max {
             return (plan.events, due.into_iter().map(|(_, key)| Touched::Service(key)).collect());
         }
         let Some((_, key)) = due.pop_first() else { break };
-        for event in service::reconcile(&mut plan, &key, context) {
-            let touches = touched(&plan.state, &event);
-            due.extend(touches.iter().flat_map(|touched| due_services(&plan.state, touched)));
-        }
+        let before = plan.events.len();
+        service::reconcile(&mut plan, &key, context);
+        let planned = plan.events[before..].iter();
+        let touched: BTreeSet<Touched> = planned.flat_map(|event| touched(plan.state, event)).collect();
+        due.extend(touched.iter().flat_map(|touched| due_services(plan.state, touched)));
     }
     (plan.events, BTreeSet::new())
-}
-
-/// When services or hosts change by the passing of time alone: the earliest moment after `now` at which a plan can find
-/// something to do.
-pub fn next_wake(state: &State, now: Timestamp) -> Option<Timestamp> {
-    let services = state.services.values().flat_map(|found| service::wakes(state, found));
-    services.filter(|at| *at > now).chain(hosts::next_due(state, now)).min()
-}
-
-/// Everything that time alone can have unsettled: all services.
-pub fn everything(state: &State) -> BTreeSet<Touched> {
-    state.clusters.keys().cloned().map(Touched::Cluster).collect()
 }
 
 /// DAEMON services come first: their tasks have a claim on every instance.
@@ -135,12 +128,25 @@ fn due_services(state: &State, touched: &Touched) -> Vec<Due> {
     };
     match touched {
         Touched::Service(key) => due(key).into_iter().collect(),
-        Touched::Cluster(cluster) => state.services_of(cluster).filter_map(|found| due(&found.key)).collect(),
-        Touched::Capacity(cluster) => {
-            let unsteady = state.services_of(cluster).filter(|found| found.steady_since.is_none());
-            unsteady.filter_map(|found| due(&found.key)).collect()
+        Touched::Capacity(cluster) => of_cluster(&state.agenda.unsteady, cluster).filter_map(due).collect(),
+        Touched::Instance(instance) => {
+            let cluster = &instance.cluster;
+            let here = state.live_tasks_on(instance).filter_map(|task| task.service());
+            let here = here.collect::<BTreeSet<ServiceKey>>();
+            let daemons = of_cluster(&state.agenda.daemons, cluster);
+            let unsteady = of_cluster(&state.agenda.unsteady, cluster);
+            here.iter().chain(daemons).chain(unsteady).filter_map(due).collect()
         }
     }
+}
+
+/// Those services of a set that are of one cluster.
+fn of_cluster<'a>(
+    services: &'a OrdSet<ServiceKey>,
+    cluster: &'a Name,
+) -> impl Iterator<Item = &'a ServiceKey> {
+    let first = ServiceKey { cluster: cluster.clone(), name: Name::from("") };
+    services.range(first..).take_while(move |key| key.cluster == *cluster)
 }
 
 #[cfg(test)]

@@ -1,17 +1,17 @@
-//! A plan in the making: the events so far, and the state as it will be with them.
+//! A plan in the making: the events so far, and the state that holds them already.
 
 use crate::context::Context;
 use crate::ids::{ServiceKey, TaskKey, uuid};
 use crate::state::{Event, ServiceEvent, State, Stop};
 
 #[derive(Debug)]
-pub(super) struct Plan {
-    pub state: State,
+pub(super) struct Plan<'s> {
+    pub state: &'s mut State,
     pub events: Vec<Event>,
 }
 
-impl Plan {
-    pub fn new(state: State) -> Self {
+impl<'s> Plan<'s> {
+    pub fn new(state: &'s mut State) -> Self {
         Self { state, events: Vec::new() }
     }
 

@@ -3,10 +3,10 @@
 //! New tasks are started while fewer than the upper bound are active; those to be replaced are stopped while more than
 //! the lower bound are healthy. The two rules alone make rolling replacement, scaling and draining.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::census::{Census, count, is_healthy};
+use super::census::{Census, count};
 use super::service::{Repeated, complain, stop_all};
 use super::{Plan, journal_words, start};
 use crate::context::Context;
@@ -16,8 +16,9 @@ use crate::state::{Event, Known, Rollout, Service, Task};
 /// Most tasks that one round starts, so that a plan can be cut between rounds. The next round starts the others.
 const STARTS_PER_ROUND_MAX: u32 = 1000;
 
-pub(super) fn plan(plan: &mut Plan, service: &Service, context: &mut Context) {
-    let census = Census::take(&plan.state, service, context.now);
+/// Plans one round, and gives back the census that it rests on.
+pub(super) fn plan(plan: &mut Plan<'_>, service: &Service, context: &mut Context) -> Census {
+    let census = Census::take(plan.state, service, context.now);
     let desired = service.desired_count;
     let missing = desired.saturating_sub(count(census.keep.len()));
     let room = service.spec.bounds.upper(desired).saturating_sub(census.active());
@@ -35,7 +36,7 @@ pub(super) fn plan(plan: &mut Plan, service: &Service, context: &mut Context) {
     replace_unhealthy(plan, service, &census, missing > 0 && room == 0, context);
 
     let stuck = missing > 0 && room == 0 && leaving.is_empty() && census.unhealthy.is_empty();
-    let settled = census.keep.iter().chain(&census.outdated).all(|task| is_healthy(task));
+    let settled = census.keep.iter().chain(&census.outdated).all(|task| task.is_healthy());
     if stuck && settled && census.stopping == 0 {
         complain(
             plan,
@@ -46,6 +47,7 @@ pub(super) fn plan(plan: &mut Plan, service: &Service, context: &mut Context) {
             context,
         );
     }
+    census
 }
 
 /// Not after a failure to start until its delay is over, and never again for a deployment that was given up.
@@ -56,18 +58,19 @@ pub(super) fn may_start(service: &Service, context: &Context) -> bool {
 
 /// RUNNING tasks to be replaced that can go now without the service falling below its lower bound.
 fn replaceable<'a>(service: &Service, census: &'a Census, leaving: &[TaskKey]) -> Vec<&'a Arc<Task>> {
-    let leaves = |task: &&Arc<Task>| census.has_proven_itself(task) && leaving.contains(&task.key);
+    let leaving: BTreeSet<&TaskKey> = leaving.iter().collect();
+    let leaves = |task: &&Arc<Task>| leaving.contains(&task.key) && census.has_proven_itself(task);
     let staying = census.healthy().saturating_sub(count(census.keep.iter().filter(leaves).count()));
     let spare = staying.saturating_sub(service.spec.bounds.lower(service.desired_count));
     let running = census.outdated.iter().filter(|task| task.known == Known::Running);
     // One that is not healthy costs nothing to stop, one that is costs a spare.
-    let (healthy, ailing): (Vec<_>, Vec<_>) = running.partition(|task| is_healthy(task));
+    let (healthy, ailing): (Vec<_>, Vec<_>) = running.partition(|task| task.is_healthy());
     ailing.into_iter().chain(healthy.into_iter().take(spare as usize)).collect()
 }
 
 /// An unhealthy task goes when its replacement is healthy, or when it must make room for one.
 fn replace_unhealthy(
-    plan: &mut Plan,
+    plan: &mut Plan<'_>,
     service: &Service,
     census: &Census,
     must_make_room: bool,
@@ -89,7 +92,7 @@ fn replace_unhealthy(
 }
 
 /// A task that fails its health checks is a failure of its deployment, as one that never ran is.
-fn hold_against_deployment(plan: &mut Plan, service: &Service, failed: u32, context: &Context) {
+fn hold_against_deployment(plan: &mut Plan<'_>, service: &Service, failed: u32, context: &Context) {
     let mut changed = service.clone();
     let primary = changed.primary_mut();
     primary.failed_tasks = primary.failed_tasks.saturating_add(failed);
@@ -117,7 +120,7 @@ fn scale_in(tasks: &[Arc<Task>], surplus: u32) -> Vec<TaskKey> {
             let of_zone = zones.get(&task.availability_zone).copied();
             let of_instance = instances.get(&task.instance).copied();
             let pending = task.known == Known::Pending;
-            (pending, !is_healthy(task), of_zone, of_instance, task.times.created, task.key.id)
+            (pending, !task.is_healthy(), of_zone, of_instance, task.times.created, task.key.id)
         };
         let Some(worst) = (0..left.len()).max_by_key(|index| rank(left[*index])) else { break };
         let task = left.swap_remove(worst);

@@ -3,13 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ecsr_api::Timestamp;
-
-use super::census::{Census, grace_ends, settled_at};
-use super::{Plan, daemon, deployment, journal_words, replica};
+use super::census::Census;
+use super::{Plan, daemon, deployment, journal_words, replica, rest};
 use crate::context::Context;
 use crate::ids::{ServiceKey, TaskKey};
-use crate::state::{Desired, Event, Health, Known, Scheduling, Service, ServiceStatus, State, Task};
+use crate::state::{Desired, Event, Scheduling, Service, ServiceStatus, Task};
 
 /// A steady service says so again after this time, as ECS does; a repeated trouble is repeated no sooner either.
 pub const STEADY_STATE_REPEAT: Duration = Duration::from_hours(6);
@@ -17,32 +15,43 @@ pub const STEADY_STATE_REPEAT: Duration = Duration::from_hours(6);
 /// Most tasks named in one line of the log, which keeps a line readable and a log of a hundred lines small.
 pub(super) const TASKS_PER_EVENT: usize = 50;
 
-/// Plans one round for a service and gives back the events that it added.
-pub(super) fn reconcile(plan: &mut Plan, key: &ServiceKey, context: &mut Context) -> Vec<Event> {
+/// Largest service of which debug builds prove that it is at rest; beyond it that costs more than it can find.
+const DOUBTED_MAX: u32 = 100;
+
+/// Plans one round for a service.
+pub(super) fn reconcile(plan: &mut Plan<'_>, key: &ServiceKey, context: &mut Context) {
+    let Some(service) = plan.state.services.get(key).cloned() else { return };
+    let at_rest = rest::is_at_rest(plan.state, &service, context.now);
+    if at_rest && !(cfg!(debug_assertions) && service.desired_count <= DOUBTED_MAX) {
+        return;
+    }
     let before = plan.events.len();
-    let Some(service) = plan.state.services.get(key).cloned() else { return Vec::new() };
     match service.status {
         ServiceStatus::Active => active(plan, &service, context),
         ServiceStatus::Draining => draining(plan, &service, context),
         ServiceStatus::Inactive => {}
     }
-    plan.events[before..].to_vec()
+    let planned = &plan.events[before..];
+    debug_assert!(!at_rest || planned.is_empty(), "at rest, yet there was something to do: {planned:#?}");
 }
 
-fn active(plan: &mut Plan, service: &Arc<Service>, context: &mut Context) {
-    match service.spec.scheduling {
+fn active(plan: &mut Plan<'_>, service: &Arc<Service>, context: &mut Context) {
+    let before = plan.events.len();
+    let census = match service.spec.scheduling {
         Scheduling::Replica => replica::plan(plan, service, context),
         Scheduling::Daemon => daemon::plan(plan, service, context),
-    }
-    // The round may have changed the service itself, a daemon's count for one.
-    if let Some(service) = plan.state.services.get(&service.key).cloned() {
-        let census = Census::take(&plan.state, &service, context.now);
+    };
+    if plan.events.len() == before {
+        deployment::account(plan, service, &census, context);
+    } else if let Some(service) = plan.state.services.get(&service.key).cloned() {
+        // The round has changed the tasks, and perhaps the service itself, a daemon's count for one.
+        let census = Census::take(plan.state, &service, context.now);
         deployment::account(plan, &service, &census, context);
     }
 }
 
 /// A deleted service stops what it has; with its last task STOPPED it is INACTIVE.
-fn draining(plan: &mut Plan, service: &Service, context: &mut Context) {
+fn draining(plan: &mut Plan<'_>, service: &Service, context: &mut Context) {
     let live: Vec<Arc<Task>> = plan.state.live_tasks_of(&service.key).cloned().collect();
     if live.is_empty() {
         let gone = Service {
@@ -60,7 +69,7 @@ fn draining(plan: &mut Plan, service: &Service, context: &mut Context) {
 }
 
 /// Stops tasks because the service wants fewer or newer ones, and says so in one line.
-pub(super) fn stop_all(plan: &mut Plan, service: &Service, tasks: &[TaskKey], context: &mut Context) {
+pub(super) fn stop_all(plan: &mut Plan<'_>, service: &Service, tasks: &[TaskKey], context: &mut Context) {
     if tasks.is_empty() {
         return;
     }
@@ -83,7 +92,7 @@ pub(super) enum Repeated {
 
 /// Logs a trouble that begins with `trouble`, unless it was said already.
 pub(super) fn complain(
-    plan: &mut Plan,
+    plan: &mut Plan<'_>,
     service: &Service,
     trouble: &str,
     rest: &str,
@@ -97,27 +106,4 @@ pub(super) fn complain(
     if !recent.any(|event| event.message.starts_with(trouble)) {
         plan.log(&service.key, format!("{trouble}{rest}"), context);
     }
-}
-
-/// Moments at which time alone gives the service something to do.
-pub(super) fn wakes(state: &State, service: &Service) -> Vec<Timestamp> {
-    if service.status != ServiceStatus::Active {
-        return Vec::new();
-    }
-    let retry = service.primary().retry_at;
-    let unsettled = service.deployments.len() > 1 || service.primary().failed_tasks > 0;
-    let settling =
-        state.live_tasks_of(&service.key).filter(|_| unsettled).filter_map(|task| settled_at(task));
-    let repeat = service.steady_since.map(|since| since.plus(STEADY_STATE_REPEAT));
-    let failing = |task: &&Arc<Task>| {
-        task.known == Known::Running && task.containers.iter().any(|one| one.health == Health::Unhealthy)
-    };
-    let graces = match service.spec.health_check_grace_period {
-        None | Some(0) => Vec::new(),
-        Some(_) => {
-            let tasks = state.live_tasks_of(&service.key).filter(failing);
-            tasks.filter_map(|task| grace_ends(task, service)).collect()
-        }
-    };
-    retry.into_iter().chain(repeat).chain(settling).chain(graces).collect()
 }

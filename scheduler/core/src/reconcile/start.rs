@@ -22,7 +22,7 @@ pub(super) struct Needs {
 }
 
 impl Needs {
-    pub fn of(plan: &Plan, service: &Service) -> Self {
+    pub fn of(plan: &Plan<'_>, service: &Service) -> Self {
         let definition = plan.state.definition(&service.primary().definition).clone();
         // Both were checked when they were given.
         let constraints = task_constraints(&definition.document, &service.spec.placement_constraints);
@@ -69,12 +69,18 @@ fn default_strategy() -> Vec<Strategy> {
 }
 
 /// Places and starts up to `count` tasks.
-pub(super) fn start(plan: &mut Plan, service: &Service, census: &Census, count: u32, context: &mut Context) {
+pub(super) fn start(
+    plan: &mut Plan<'_>,
+    service: &Service,
+    census: &Census,
+    count: u32,
+    context: &mut Context,
+) {
     if count == 0 {
         return;
     }
     let needs = Needs::of(plan, service);
-    let placement = placement::place(&plan.state, &needs.ask(service), count, context);
+    let placement = placement::place(plan.state, &needs.ask(service), count, context);
     start_on(plan, service, &needs, &placement.chosen, context);
     // While the service's own tasks are leaving, what they hold is about to be free: no trouble yet.
     if placement.chosen.len() < count as usize && census.stopping == 0 {
@@ -84,7 +90,7 @@ pub(super) fn start(plan: &mut Plan, service: &Service, census: &Census, count: 
 
 /// Starts one task on each of the instances, and says so in one line.
 pub(super) fn start_on(
-    plan: &mut Plan,
+    plan: &mut Plan<'_>,
     service: &Service,
     needs: &Needs,
     instances: &[Arc<Instance>],
@@ -104,7 +110,7 @@ pub(super) fn start_on(
 
 /// Says that there is no room, and which instance came closest.
 pub(super) fn complain_of_placement(
-    plan: &mut Plan,
+    plan: &mut Plan<'_>,
     service: &Service,
     shortfalls: &[(InstanceKey, Shortfall)],
     context: &mut Context,

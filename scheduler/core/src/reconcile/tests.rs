@@ -396,6 +396,9 @@ fn the_events_of_a_state_build_it_again() {
         hosts,
         peers,
         away,
+        strengths,
+        ailing,
+        agenda,
         tallies,
     } = &world.state;
     assert_eq!((&again.clusters, &again.families), (clusters, families));
@@ -405,4 +408,5 @@ fn the_events_of_a_state_build_it_again() {
     assert_eq!((&again.instance_tasks, &again.service_tasks), (instance_tasks, service_tasks));
     assert_eq!((&again.stopped_tasks, &again.hosts, &again.peers), (stopped_tasks, hosts, peers));
     assert_eq!((&again.away, &again.tallies), (away, tallies));
+    assert_eq!((&again.strengths, &again.ailing, &again.agenda), (strengths, ailing, agenda));
 }

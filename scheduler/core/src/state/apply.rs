@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ecsr_api::Timestamp;
 use imbl::OrdMap;
 
+use super::strength::{Footing, strengthened};
 use super::{
     Container, ContainerReport, Desired, Event, Health, Host, Instance, InstanceStatus, Known, Offer,
     Presence, Report, SERVICE_EVENTS_MAX, Service, ServiceEvent, State, Stop, Tally, Task, Usage,
@@ -37,7 +38,8 @@ impl State {
             }
             Event::ServiceSaved(service) => self.save_service(service),
             Event::ServiceForgotten(key) => {
-                self.services.remove(key);
+                let forgotten = self.services.remove(key);
+                self.agenda.change(forgotten.as_ref(), None);
                 self.service_events.remove(key);
             }
             Event::ServiceLogged { service, event } => self.log(service, event),
@@ -74,7 +76,8 @@ impl State {
             self.away.remove(&instance.key);
         }
         self.instances.insert(instance.key.clone(), instance.clone());
-        self.hosts.entry(instance.key.clone()).or_default().offer = Some(Offer::of(instance));
+        self.hosts.entry(instance.key.clone()).or_default();
+        self.offer(&instance.key, Some(Offer::of(instance)));
     }
 
     fn change_presence(&mut self, key: &InstanceKey, presence: Presence) {
@@ -89,18 +92,22 @@ impl State {
     fn forget_instance(&mut self, key: &InstanceKey) {
         self.away.remove(key);
         self.instances.remove(key);
-        remove_or_drop(&mut self.hosts, key, |host| {
-            host.offer = None;
-            *host == Host::default()
-        });
+        self.offer(key, None);
     }
 
     fn save_service(&mut self, service: &Arc<Service>) {
-        let replaced = self.services.insert(service.key.clone(), service.clone());
+        let replaced = self.put_service(service);
         // A new service under an old name starts with a log of its own.
         if replaced.is_some_and(|old| old.created_at != service.created_at) {
             self.service_events.remove(&service.key);
         }
+    }
+
+    /// The only way that a service enters or changes.
+    pub(super) fn put_service(&mut self, service: &Arc<Service>) -> Option<Arc<Service>> {
+        let replaced = self.services.insert(service.key.clone(), service.clone());
+        self.agenda.change(replaced.as_ref(), Some(service));
+        replaced
     }
 
     fn log(&mut self, service: &ServiceKey, event: &ServiceEvent) {
@@ -121,12 +128,19 @@ impl State {
 
     /// The only way that a task enters, changes or leaves: indexes and counters follow here and nowhere else.
     pub(super) fn put_task(&mut self, old: Option<Arc<Task>>, new: Option<Arc<Task>>) {
-        if let Some(old) = &old {
-            self.unindex(old);
+        match (&old, &new) {
+            (Some(old), Some(new)) if old.is_live() && new.is_live() => self.reindex(old, new),
+            (old, new) => {
+                if let Some(old) = old {
+                    self.unindex(old);
+                }
+                if let Some(new) = new {
+                    self.index(new);
+                }
+            }
         }
         match (old, new) {
             (_, Some(new)) => {
-                self.index(&new);
                 self.tasks.insert(new.key.clone(), new);
             }
             (Some(old), None) => {
@@ -146,10 +160,7 @@ impl State {
             self.service_tasks.entry(service).or_default().insert(task.key.id);
         }
         self.hosts.entry(task.host()).or_default().usage.add(task);
-        if task.desired == Desired::Running {
-            self.tallies.entry(task.key.cluster.clone()).or_default().add(task);
-            *self.peers.entry(task.peers()).or_default().entry(task.instance).or_default() += 1;
-        }
+        self.count_in(task);
     }
 
     fn unindex(&mut self, task: &Task) {
@@ -157,6 +168,7 @@ impl State {
             self.stopped_tasks.remove(&(stopped_at, task.key.clone()));
             return;
         }
+        self.count_out(task);
         remove_or_drop(&mut self.instance_tasks, &task.instance, |tasks| {
             tasks.remove(&task.key.id);
             tasks.is_empty()
@@ -171,20 +183,129 @@ impl State {
             host.usage.remove(task);
             *host == Host::default()
         });
-        if task.desired == Desired::Running {
-            remove_or_drop(&mut self.peers, &task.peers(), |peers| {
-                remove_or_drop(peers, &task.instance, |count| {
-                    *count -= 1;
-                    *count == 0
-                });
-                peers.is_empty()
-            });
+    }
+
+    /// A change of a task that was there and stays: most of what is known of it is the same.
+    fn reindex(&mut self, old: &Task, new: &Task) {
+        if let Some(host) = self.hosts.get_mut(&new.host()) {
+            host.usage.remove(old);
+            host.usage.add(new);
+        }
+        if (old.desired, strengthened(old)) == (new.desired, strengthened(new)) {
+            self.recount(old, new);
+        } else {
+            self.count_out(old);
+            self.count_in(new);
+        }
+    }
+
+    /// Counts a task that is meant to run.
+    fn count_in(&mut self, task: &Task) {
+        if task.desired != Desired::Running {
+            return;
+        }
+        self.tallies.entry(task.key.cluster.clone()).or_default().add(task);
+        *self.peers.entry(task.peers()).or_default().entry(task.instance).or_default() += 1;
+        if let Some(deployment) = strengthened(task) {
+            let footing = self.footing(&task.host());
+            self.strengths.entry(deployment).or_default().add(task, footing);
+        }
+        if let Some(service) = ailing(task) {
+            *self.ailing.entry(service).or_default() += 1;
+        }
+    }
+
+    fn count_out(&mut self, task: &Task) {
+        if task.desired != Desired::Running {
+            return;
         }
         remove_or_drop(&mut self.tallies, &task.key.cluster, |tally| {
             tally.remove(task);
             *tally == Tally::default()
         });
+        remove_or_drop(&mut self.peers, &task.peers(), |peers| {
+            remove_or_drop(peers, &task.instance, |count| {
+                *count -= 1;
+                *count == 0
+            });
+            peers.is_empty()
+        });
+        if let Some(deployment) = strengthened(task) {
+            let footing = self.footing(&task.host());
+            remove_or_drop(&mut self.strengths, &deployment, |strength| {
+                strength.remove(task, footing);
+                strength.active() == 0
+            });
+        }
+        if let Some(service) = ailing(task) {
+            self.count_well(&service);
+        }
     }
+
+    /// Counts a task that was and is meant to run.
+    fn recount(&mut self, old: &Task, new: &Task) {
+        if new.desired != Desired::Running {
+            return;
+        }
+        if old.known != new.known
+            && let Some(tally) = self.tallies.get_mut(&new.key.cluster)
+        {
+            tally.remove(old);
+            tally.add(new);
+        }
+        if let Some(deployment) = strengthened(new) {
+            let footing = self.footing(&new.host());
+            if let Some(strength) = self.strengths.get_mut(&deployment) {
+                strength.change(old, new, footing);
+            }
+        }
+        match (ailing(old), ailing(new)) {
+            (None, Some(service)) => *self.ailing.entry(service).or_default() += 1,
+            (Some(service), None) => self.count_well(&service),
+            (None, None) | (Some(_), Some(_)) => {}
+        }
+    }
+
+    /// One task of a service less that fails its health checks.
+    fn count_well(&mut self, service: &ServiceKey) {
+        remove_or_drop(&mut self.ailing, service, |count| {
+            *count -= 1;
+            *count == 0
+        });
+    }
+
+    fn footing(&self, instance: &InstanceKey) -> Footing {
+        match self.hosts.get(instance).and_then(|host| host.offer.as_ref()) {
+            Some(offer) if offer.instance.status == InstanceStatus::Active => Footing::Firm,
+            Some(_) | None => Footing::Lost,
+        }
+    }
+
+    /// Sets what an instance offers. When it begins or ceases to keep its tasks, their deployments are told.
+    fn offer(&mut self, key: &InstanceKey, offer: Option<Offer>) {
+        let before = self.footing(key);
+        remove_or_drop(&mut self.hosts, key, |host| {
+            host.offer = offer;
+            *host == Host::default()
+        });
+        let after = self.footing(key);
+        if before != after {
+            let here: Vec<Arc<Task>> = self.live_tasks_on(key).cloned().collect();
+            for task in here {
+                if let Some(strength) =
+                    strengthened(&task).and_then(|deployment| self.strengths.get_mut(&deployment))
+                {
+                    strength.remove(&task, before);
+                    strength.add(&task, after);
+                }
+            }
+        }
+    }
+}
+
+/// The service of a task that is meant to run and fails its health checks.
+fn ailing(task: &Task) -> Option<ServiceKey> {
+    strengthened(task).filter(|_| task.is_failing()).and_then(|_| task.service())
 }
 
 /// Changes an entry and drops it once it is empty, so that derived maps hold nothing of what is gone.

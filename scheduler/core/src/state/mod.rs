@@ -4,6 +4,7 @@
 //! and an append that fails is undone by dropping the copy. Indexes and counters are derived from the objects by
 //! `apply` alone; `check` computes them again from nothing and compares.
 
+mod agenda;
 mod apply;
 mod cluster;
 mod event;
@@ -13,6 +14,7 @@ mod lookup;
 mod presence;
 mod service;
 mod snapshot;
+mod strength;
 mod task;
 
 use std::sync::Arc;
@@ -21,6 +23,7 @@ use ecsr_api::Timestamp;
 use ecsr_api::arn::Home;
 use imbl::{OrdMap, OrdSet, Vector};
 
+pub use self::agenda::Agenda;
 pub use self::cluster::{Cluster, ClusterStatus, Definition, DefinitionStatus, Family, Tags};
 pub use self::event::{ContainerReport, Event, Report, Token};
 pub use self::host::{Host, Offer, Usage};
@@ -31,8 +34,11 @@ pub use self::service::{
     ServiceEvent, ServiceSpec, ServiceStatus,
 };
 pub use self::snapshot::Picture;
+pub use self::strength::Strength;
 pub use self::task::{Container, Desired, Health, Known, LaunchType, Origin, Stop, StopCode, Task, Times};
-use crate::ids::{DefinitionId, GroupKey, InstanceId, InstanceKey, Name, ServiceKey, TaskId, TaskKey};
+use crate::ids::{
+    DefinitionId, DeploymentId, GroupKey, InstanceId, InstanceKey, Name, ServiceKey, TaskId, TaskKey,
+};
 
 /// Most events that a service keeps; ECS shows the newest hundred.
 pub const SERVICE_EVENTS_MAX: usize = 100;
@@ -64,6 +70,13 @@ pub struct State {
     pub peers: OrdMap<GroupKey, OrdMap<InstanceId, u32>>,
     /// Derived: the instances that are Unreachable or Lost.
     pub away: OrdSet<InstanceKey>,
+    /// Derived: the tasks of a deployment that are meant to run, counted. Deployments are told apart by their number
+    /// alone, of which there are 8 * 10^18.
+    pub strengths: OrdMap<DeploymentId, Strength>,
+    /// Derived: how many tasks of a service fail their health checks, where any do.
+    pub ailing: OrdMap<ServiceKey, u32>,
+    /// Derived: services by what moves them.
+    pub agenda: Agenda,
     /// Derived: counts by cluster.
     pub tallies: OrdMap<Name, Tally>,
 }
@@ -94,6 +107,9 @@ impl State {
             hosts: OrdMap::new(),
             peers: OrdMap::new(),
             away: OrdSet::new(),
+            strengths: OrdMap::new(),
+            ailing: OrdMap::new(),
+            agenda: Agenda::default(),
             tallies: OrdMap::new(),
         }
     }

@@ -1,11 +1,12 @@
 //! Tasks: desired, known and reported state apart; what users see is computed from them in `view`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ecsr_api::{Timestamp, ecs};
 use serde::{Deserialize, Serialize};
 
-use super::{Protocol, Tags};
+use super::{Protocol, SETTLED_AFTER, Tags};
 use crate::ids::{
     ContainerId, DefinitionId, DeploymentId, GroupKey, InstanceId, InstanceKey, Name, ServiceKey, TaskKey,
 };
@@ -72,6 +73,26 @@ impl Task {
     /// Whether the task still holds resources: everything but STOPPED.
     pub fn is_live(&self) -> bool {
         self.known != Known::Stopped
+    }
+
+    /// RUNNING, with every essential container running and, if it has a health check, passing it.
+    pub fn is_healthy(&self) -> bool {
+        let passes = |one: &Container| !one.health_checked || one.health == Health::Healthy;
+        let mut essential = self.containers.iter().filter(|container| container.essential);
+        self.known == Known::Running && essential.all(|one| one.known != Known::Stopped && passes(one))
+    }
+
+    /// Whether an essential container fails its health check.
+    pub fn is_failing(&self) -> bool {
+        self.containers.iter().any(|one| one.essential && one.health == Health::Unhealthy)
+    }
+
+    /// When a task without a health check has run long enough that it is trusted to go on. ECS waits for 40 seconds;
+    /// what ends by itself right after its start is seen well before.
+    pub fn settled_at(&self) -> Option<Timestamp> {
+        let checked = self.containers.iter().any(|one| one.essential && one.health_checked);
+        let wait = if checked { Duration::ZERO } else { SETTLED_AFTER };
+        Some(self.times.started?.plus(wait))
     }
 
     /// Every host port that the task holds: the fixed ones from the start, the dynamic ones once they are reported.
