@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use ecsr_tests::Engine;
 
+use memory::Sizes;
 use report::{Figure, Report};
 use subject::Subject;
 
@@ -85,6 +86,8 @@ async fn main() {
 async fn start(args: &Args) -> Report {
     let engine = Engine::connect().await;
     let subject = Subject::up().await;
+    memory::settle().await;
+    let fresh = subject.resident(&engine).await;
     let compose = compose::Compose::find();
     let swarm = swarm::Swarm::join();
     let mut report = Report::new(&args.build, args.rounds, &engine.version().await);
@@ -117,7 +120,7 @@ async fn start(args: &Args) -> Report {
         }
     }
     memory::settle().await;
-    report.memory(subject.memory(&engine).await);
+    report.sizes(Sizes { fresh, used: subject.resident(&engine).await, binary: subject::binary_size() });
     report
 }
 

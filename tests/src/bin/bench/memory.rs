@@ -3,15 +3,23 @@
 use std::fs;
 use std::time::Duration;
 
-/// Time for allocators and caches to come to rest after the last round.
+/// Time for allocators and caches to come to rest.
 const SETTLED_AFTER: Duration = Duration::from_secs(5);
 
-/// Sizes in bytes.
+/// Sizes in bytes. Memory is measured twice: of processes that have just joined and have done nothing, and of the same
+/// when they have come to rest after all rounds.
 #[derive(Clone, Copy, Debug)]
-pub struct Memory {
+pub struct Sizes {
+    pub fresh: Resident,
+    pub used: Resident,
+    pub binary: u64,
+}
+
+/// What is resident of each process, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Resident {
     pub agent: u64,
     pub scheduler: u64,
-    pub binary: u64,
 }
 
 /// Waits until nothing is under way any more.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::memory::Memory;
+use crate::memory::Sizes;
 use crate::{COUNT, seconds};
 
 const MIB: f64 = 1024.0 * 1024.0;
@@ -72,13 +72,13 @@ pub struct Report {
     engine: String,
     times: BTreeMap<Figure, Vec<Duration>>,
     notes: Vec<String>,
-    memory: Option<Memory>,
+    sizes: Option<Sizes>,
 }
 
 impl Report {
     pub fn new(build: &str, rounds: usize, engine: &str) -> Self {
         let (times, notes) = (BTreeMap::new(), Vec::new());
-        Self { build: build.to_owned(), rounds, engine: engine.to_owned(), times, notes, memory: None }
+        Self { build: build.to_owned(), rounds, engine: engine.to_owned(), times, notes, sizes: None }
     }
 
     /// One measurement of `figure`.
@@ -91,8 +91,8 @@ impl Report {
         self.notes.push(text.to_owned());
     }
 
-    pub fn memory(&mut self, memory: Memory) {
-        self.memory = Some(memory);
+    pub fn sizes(&mut self, sizes: Sizes) {
+        self.sizes = Some(sizes);
     }
 
     fn median(&self, figure: Figure) -> Option<f64> {
@@ -114,11 +114,13 @@ impl Report {
             };
             Value::Object(figures.iter().filter_map(of).collect())
         };
-        let memory = self.memory.map(|memory| {
+        let sizes = self.sizes.map(|sizes| {
             json!({
-                "agentResident": memory.agent,
-                "schedulerResident": memory.scheduler,
-                "binary": memory.binary,
+                "agentResident": sizes.fresh.agent,
+                "agentResidentAfter": sizes.used.agent,
+                "schedulerResident": sizes.fresh.scheduler,
+                "schedulerResidentAfter": sizes.used.scheduler,
+                "binary": sizes.binary,
             })
         });
         json!({
@@ -128,7 +130,7 @@ impl Report {
             "rounds": self.rounds,
             "start": section(&STARTS),
             "replacement": section(&REPLACEMENTS),
-            "sizes": memory,
+            "sizes": sizes,
             "notes": self.notes,
         })
     }
@@ -153,12 +155,14 @@ impl fmt::Display for Report {
         self.rows(f, &STARTS)?;
         writeln!(f, "\na killed container")?;
         self.rows(f, &REPLACEMENTS)?;
-        if let Some(memory) = &self.memory {
-            writeln!(f, "\nsizes, idle after all this")?;
+        if let Some(sizes) = &self.sizes {
+            writeln!(f, "\nsizes")?;
             for (title, bytes, reach) in [
-                ("agent, resident", memory.agent, "12 MiB"),
-                ("scheduler, resident", memory.scheduler, "25 MiB"),
-                ("binary", memory.binary, "30 MB"),
+                ("agent, resident, idle", sizes.fresh.agent, "12 MiB"),
+                ("agent, resident, idle after all this", sizes.used.agent, "12 MiB"),
+                ("scheduler, resident, idle", sizes.fresh.scheduler, "25 MiB"),
+                ("scheduler, resident, idle after all this", sizes.used.scheduler, "25 MiB"),
+                ("binary", sizes.binary, "30 MB"),
             ] {
                 writeln!(f, "  {title:<56} {:>7.1} MiB        (to reach: {reach})", mib(bytes))?;
             }

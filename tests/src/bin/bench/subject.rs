@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::COUNT;
 use crate::floor::{COMMAND, MEMORY_MIB, PORT};
-use crate::memory::{Memory, resident};
+use crate::memory::{Resident, resident};
 
 /// The service and its family.
 const NAME: &str = "web";
@@ -126,17 +126,21 @@ impl Subject {
         engine.remove_all(&self.api.cluster).await;
     }
 
-    /// What its processes and its file hold.
-    pub async fn memory(&self, engine: &Engine) -> Memory {
+    /// What its processes hold.
+    pub async fn resident(&self, engine: &Engine) -> Resident {
         let agent = engine.inspect(&format!("ecsr-agent-{}", self.port)).await;
         let scheduler = fs::read(self.dir.path().join("data/scheduler.pid")).unwrap_or_default();
         let scheduler: Value = serde_json::from_slice(&scheduler).unwrap_or_default();
-        Memory {
+        Resident {
             agent: resident(agent["State"]["Pid"].as_u64().unwrap_or_default()),
             scheduler: resident(scheduler["pid"].as_u64().unwrap_or_default()),
-            binary: fs::metadata(binary::ecsr()).map_or(0, |file| file.len()),
         }
     }
+}
+
+/// Bytes of the one file that is all of it.
+pub fn binary_size() -> u64 {
+    fs::metadata(binary::ecsr()).map_or(0, |file| file.len())
 }
 
 impl Drop for Subject {
