@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use tokio::sync::watch;
 
-use crate::agents::Sessions;
+use crate::agents::{Hosts, Sessions};
 use crate::auth::Authenticator;
 use crate::clock::Clock;
 use crate::driver::Driver;
@@ -18,6 +18,7 @@ pub(crate) struct App {
     pub driver: Driver,
     pub authenticator: Authenticator,
     pub sessions: Sessions,
+    pub hosts: Hosts,
     pub roles: Roles,
     pub clock: Clock,
     pub entropy: Entropy,

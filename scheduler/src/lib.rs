@@ -42,7 +42,7 @@ use ecsr_core::command::Command;
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 
-use crate::agents::Sessions;
+use crate::agents::{Hosts, Sessions};
 use crate::app::App;
 use crate::auth::Authenticator;
 use crate::clock::Clock;
@@ -145,18 +145,21 @@ async fn serve(
     let (stop_serving, stop) = watch::channel(false);
     let authenticator = Authenticator::new(keys, config.region);
     let sessions = Sessions::default();
+    let (hosts, hints) = Hosts::new();
     let advertise = config.advertise;
     let app = Arc::new(App {
         roles: Roles::new(config.roles.as_ref(), entropy.clone()),
         driver,
         authenticator,
         sessions,
+        hosts,
         clock,
         entropy,
         advertise,
         listen,
         stop: stop.clone(),
     });
+    let watch = tokio::spawn(agents::watch_hosts(app.clone(), hints));
     let server = tokio::spawn(http::serve(listener, http::router(app.clone()), stop));
     tracing::info!(%listen, data_dir = %config.data_dir.display(), "the scheduler serves");
     // The caller may not care.
@@ -173,6 +176,7 @@ async fn serve(
         tracing::warn!("some agent sessions did not end in time");
     }
     server.await.map_err(|_| Error::Failed)?;
+    watch.await.map_err(|_| Error::Failed)?;
     stop_writer.send_replace(true);
     writer.await.map(|_| ()).map_err(|_| Error::Failed)
 }

@@ -5,7 +5,9 @@
 //!
 //! Invariant: only the newest session of an instance marks it disconnected.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::ws::WebSocket;
 use ecsr_api::ecs;
@@ -17,20 +19,32 @@ use tokio::time::Instant;
 
 use super::conversation::{Announced, Conversation, Moment, Opening, Output};
 use super::grants::{Assumed, Roles, Wish};
+use super::hosts::Farewell;
 use super::sessions::Session;
 use super::wire::{self, End};
 use crate::app::App;
 use crate::driver::{Done, Failure, Subscription};
 
+/// How often something is sent to a host elsewhere, so that the kernel notices when it is gone.
+const PULSE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Who opens a channel.
+#[derive(Debug)]
+pub(super) struct Joining {
+    /// Whose key opened it; it ends with the key.
+    pub identity: Identity,
+    pub version_info: ecs::VersionInfo,
+    /// Where the agent's host is, unless it is this very host.
+    pub host: Option<IpAddr>,
+}
+
 /// Serves a channel until it ends.
-pub(super) async fn serve(
-    app: Arc<App>,
-    socket: WebSocket,
-    session: Session,
-    identity: Identity,
-    version_info: ecs::VersionInfo,
-) {
+pub(super) async fn serve(app: Arc<App>, socket: WebSocket, session: Session, joining: Joining) {
+    let Joining { identity, version_info, host } = joining;
     let key = session.key.clone();
+    if let Some(host) = host {
+        app.hosts.joined(&key, host).await;
+    }
     let version = version_info.agent_version.as_deref().unwrap_or("unknown");
     tracing::info!(cluster = %key.cluster, instance = %key.id, version, "an agent joined");
     let news = app.driver.subscribe(&key);
@@ -42,6 +56,8 @@ pub(super) async fn serve(
         socket,
         session,
         identity,
+        host,
+        pulse_at: Instant::now() + PULSE_INTERVAL,
         news,
         conversation: Conversation::new(opening),
         began: Instant::now(),
@@ -53,7 +69,10 @@ pub(super) async fn serve(
     tracing::info!(cluster = %key.cluster, instance = %key.id, reason = %end, "an agent left");
     if session.leave() && !matches!(end, End::Stopping) {
         // If this is lost, the start of the next scheduler marks all instances disconnected.
-        let _ = app.driver.submit(Command::AgentDisconnected { instance: key }).await;
+        let _ = app.driver.execute(Command::AgentDisconnected { instance: key.clone() }).await;
+        if let Some(host) = host {
+            app.hosts.left(&key, host, farewell(&end)).await;
+        }
     }
     wire::close(socket, &end).await;
 }
@@ -65,6 +84,9 @@ struct Channel<'a> {
     session: Session,
     /// Whose key opened the channel; it ends with the key.
     identity: Identity,
+    host: Option<IpAddr>,
+    /// When something is to be sent again.
+    pulse_at: Instant,
     news: Subscription,
     conversation: Conversation,
     began: Instant,
@@ -102,6 +124,7 @@ impl Channel<'_> {
                 self.conversation.assumed(&state, assumed, at)?;
             }
             () = tokio::time::sleep_until(self.began + self.conversation.wake()) => self.beat()?,
+            () = tokio::time::sleep_until(self.pulse_at), if self.host.is_some() => self.pulse().await?,
             () = self.session.superseded() => return Err(End::Superseded),
             () = self.app.stopped() => return Err(End::Stopping),
         }
@@ -114,6 +137,11 @@ impl Channel<'_> {
         }
         let (state, at) = (self.app.driver.state(), self.moment());
         Ok(self.conversation.timer(&state, at)?)
+    }
+
+    async fn pulse(&mut self) -> Result<(), End> {
+        self.pulse_at = Instant::now() + PULSE_INTERVAL;
+        wire::pulse(&mut self.socket).await
     }
 
     fn receive(
@@ -160,6 +188,21 @@ impl Channel<'_> {
 
     fn moment(&self) -> Moment {
         Moment { now: self.app.clock.now(), elapsed: self.began.elapsed() }
+    }
+}
+
+/// What the end of a channel says of the host.
+fn farewell(end: &End) -> Farewell {
+    match end {
+        End::Unanswered => Farewell::Unheard,
+        End::Closed
+        | End::Broken
+        | End::Stuck
+        | End::Over(_)
+        | End::Superseded
+        | End::NotAuthenticated(_)
+        | End::KeyDeleted
+        | End::Stopping => Farewell::Heard,
     }
 }
 

@@ -18,6 +18,7 @@ use ecsr_core::ids::InstanceKey;
 use ecsr_core::state::InstanceStatus;
 use ecsr_core::{State as Cluster, resolve};
 
+use super::line::Line;
 use super::{acs as channel, telemetry};
 use crate::app::App;
 
@@ -90,9 +91,14 @@ async fn admit_acs(app: &Arc<App>, request: Request) -> Result<Response, Refused
     let key = instance(&app.driver.state(), &connect.cluster, &connect.container_instance_arn)?;
     let upgrade = upgrade(&mut parts, acs::FRAME_BYTES_MAX).await?;
     let session = app.sessions.enter(&key).ok_or(Refused::Busy)?;
+    let host = parts.extensions.remove::<Line>().and_then(|line| {
+        let host = line.host()?;
+        line.limit_answer();
+        Some(host)
+    });
     let app = app.clone();
-    Ok(upgrade
-        .on_upgrade(move |socket| channel::serve(app, socket, session, identity, version_info(connect))))
+    let joining = channel::Joining { identity, version_info: version_info(connect), host };
+    Ok(upgrade.on_upgrade(move |socket| channel::serve(app, socket, session, joining)))
 }
 
 /// Opens the channel on which an agent publishes health and metrics.
@@ -112,6 +118,7 @@ async fn admit_tcs(app: &Arc<App>, request: Request) -> Result<Response, Refused
     let frame_bytes_max = tcs::FRAME_BYTES_MAX + tcs::frame::HEADER_BYTES_MAX;
     let upgrade = upgrade(&mut parts, frame_bytes_max).await?;
     let permit = app.sessions.enter_telemetry().ok_or(Refused::Busy)?;
+    parts.extensions.remove::<Line>();
     let app = app.clone();
     Ok(upgrade.on_upgrade(move |socket| telemetry::serve(app, socket, key, parts, permit)))
 }

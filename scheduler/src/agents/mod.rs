@@ -8,6 +8,8 @@ mod acs;
 mod conversation;
 mod grants;
 mod handshake;
+mod hosts;
+mod line;
 mod outbox;
 mod payload;
 mod sessions;
@@ -17,6 +19,8 @@ mod wire;
 pub use self::conversation::{Announced, Conversation, Moment, Opening, Output, Over};
 pub use self::grants::{Assumed, RoleType, Roles as RolesInReach, Wish};
 pub(crate) use self::handshake::{open_acs, open_tcs};
+pub(crate) use self::hosts::{Hosts, watch as watch_hosts};
+pub(crate) use self::line::Line;
 pub(crate) use self::sessions::Sessions;
 pub use crate::roles::Failure as RoleFailure;
 

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use axum::body::Bytes;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
 use futures_util::SinkExt;
 
 use super::conversation::Over;
+use super::line;
 
 /// How long a frame may take to be taken by the peer. Beyond it the connection is as good as dead.
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
@@ -23,6 +25,8 @@ pub(super) enum End {
     Closed,
     #[error("the connection broke")]
     Broken,
+    #[error("the host of the agent does not answer")]
+    Unanswered,
     #[error(transparent)]
     Over(#[from] Over),
     #[error("the agent takes nothing any more")]
@@ -41,7 +45,7 @@ impl End {
     /// The close code that tells the peer. Agents come back at once after the normal ones.
     fn code(&self) -> Option<u16> {
         match self {
-            Self::Closed | Self::Broken | Self::Stuck => None,
+            Self::Closed | Self::Broken | Self::Unanswered | Self::Stuck => None,
             Self::Over(Over::Silent | Over::Deregistered) | Self::Superseded => Some(close_code::NORMAL),
             Self::NotAuthenticated(_) | Self::KeyDeleted => Some(close_code::POLICY),
             Self::Stopping => Some(close_code::AWAY),
@@ -51,11 +55,25 @@ impl End {
 
 /// Sends one text frame.
 pub(super) async fn send(socket: &mut WebSocket, text: String) -> Result<(), End> {
-    match tokio::time::timeout(SEND_TIMEOUT, socket.send(Message::Text(text.into()))).await {
+    put(socket, Message::Text(text.into())).await
+}
+
+/// Sends what needs no answer but the acknowledgement of the host's kernel: a pong that was not asked for, which RFC 6455
+/// has for this very purpose.
+pub(super) async fn pulse(socket: &mut WebSocket) -> Result<(), End> {
+    put(socket, Message::Pong(Bytes::new())).await
+}
+
+async fn put(socket: &mut WebSocket, message: Message) -> Result<(), End> {
+    match tokio::time::timeout(SEND_TIMEOUT, socket.send(message)).await {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) => Err(End::Broken),
+        Ok(Err(error)) => Err(broken(&error)),
         Err(_) => Err(End::Stuck),
     }
+}
+
+fn broken(error: &axum::Error) -> End {
+    if line::is_unanswered(error) { End::Unanswered } else { End::Broken }
 }
 
 /// The text of a received frame; `None` for frames that the protocol has no use for.
@@ -65,7 +83,7 @@ pub(super) fn text(received: Option<Result<Message, axum::Error>>) -> Result<Opt
         // Pings are answered by the WebSocket layer, and the protocol has no binary frames.
         Some(Ok(Message::Binary(_) | Message::Ping(_) | Message::Pong(_))) => Ok(None),
         Some(Ok(Message::Close(_))) | None => Err(End::Closed),
-        Some(Err(_)) => Err(End::Broken),
+        Some(Err(error)) => Err(broken(&error)),
     }
 }
 

@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use axum::Router;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
+use crate::agents::Line;
 use crate::stop;
 
 /// Most connections that make requests at one time; further ones wait in the kernel. Each of the agents that a cluster
@@ -78,12 +80,19 @@ async fn accept(
 async fn serve_connection(stream: TcpStream, router: Router, mut stopping: watch::Receiver<bool>) {
     // Answers are small: waiting for more to send only delays them. A socket that refuses is about to fail anyway.
     let _ = stream.set_nodelay(true);
+    let (line, router) = (Line::of(&stream), TowerToHyperService::new(router));
+    let service = service_fn(move |mut request| {
+        if let Some(line) = &line {
+            request.extensions_mut().insert(line.clone());
+        }
+        router.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS_TIMEOUT)
         .max_headers(HEADERS_MAX)
         .max_buf_size(HEADERS_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
