@@ -23,7 +23,7 @@ use crate::uplink::{ApiFailure, Submitted};
 
 /// A call that takes longer is given up and tried again.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// The longest reason, and the longest runtime id or digest, that ECS takes.
 const REASON_CHARS_MAX: usize = 1024;
 const ID_CHARS_MAX: usize = 255;

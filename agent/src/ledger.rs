@@ -40,6 +40,8 @@ pub(crate) struct Entries {
     pub(crate) accepted: BTreeMap<String, acs::Task>,
     /// STOPPED reports that the scheduler has not acknowledged, by task.
     pub(crate) unsent: BTreeMap<String, TaskReport>,
+    /// Tasks that were to stop and whose containers are not removed yet.
+    pub(crate) stopping: BTreeSet<String>,
     /// Tasks whose STOPPED was acknowledged and whose containers are not removed yet.
     pub(crate) acknowledged: BTreeSet<String>,
     /// When images were last pulled or used, by reference.

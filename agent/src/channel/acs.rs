@@ -87,7 +87,9 @@ impl<U: Uplink> Acs<U> {
                     self.was_connected = true;
                     self.driver.order(Command::Connected).await;
                     backoff.reset();
-                    match self.converse(line).await {
+                    let end = self.converse(line).await;
+                    self.driver.order(Command::Disconnected).await;
+                    match end {
                         End::Inactive(why) => return why,
                         End::Closed => {}
                         End::Lost(why) => complaint.warn(format!("lost the scheduler: {why}")),

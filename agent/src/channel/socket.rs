@@ -1,20 +1,31 @@
 //! Opening a signed WebSocket, with small buffers and bounded messages.
 
+use std::io;
 use std::time::Duration;
 
 use ecsr_api::acs;
+use rustix::net::sockopt;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::error::UrlError;
 use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue, Uri};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Error as WsError};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async_tls_with_config};
 
 use super::Signer;
 use super::sign::SignError;
 
 /// A scheduler that does not complete a handshake in this time is not there.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
+/// A scheduler whose kernel does not answer in this time is not there yet: it is soon tried anew.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long the connection may be idle before the scheduler's kernel is asked whether it still knows of it, how often it
+/// is asked again, and when it is given up. So a connection that broke in silence is replaced soon after the network is
+/// back: what was replaced meanwhile is to stop then, and no scheduler can say so before.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(2);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(1);
+const ANSWER_MAX: Duration = Duration::from_secs(6);
 /// Messages are small, and the agent's memory is to stay so; longer ones are put together from several reads.
 const BUFFER_BYTES: usize = 8 * 1024;
 
@@ -74,13 +85,35 @@ pub(super) async fn open(address: &Address, signer: &Signer) -> Result<Socket, O
         .write_buffer_size(BUFFER_BYTES)
         .max_message_size(Some(acs::FRAME_BYTES_MAX))
         .max_frame_size(Some(acs::FRAME_BYTES_MAX));
-    let opening = connect_async_with_config(request, Some(config), true);
+    let opening = async {
+        let stream = connect(request.uri()).await?;
+        client_async_tls_with_config(request, stream, Some(config), None).await
+    };
     match tokio::time::timeout(HANDSHAKE_TIMEOUT, opening).await {
         Err(_) => Err(OpenError::TimedOut),
         Ok(Ok((socket, _))) => Ok(socket),
         Ok(Err(WsError::Http(response))) => Err(refusal(*response)),
         Ok(Err(other)) => Err(OpenError::WebSocket(Box::new(other))),
     }
+}
+
+async fn connect(uri: &Uri) -> Result<TcpStream, WsError> {
+    let host = uri.host().ok_or(WsError::Url(UrlError::NoHostName))?;
+    let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("wss") { 443 } else { 80 });
+    let connecting = TcpStream::connect((host.trim_matches(['[', ']']), port));
+    let elapsed = |_| io::Error::from(io::ErrorKind::TimedOut);
+    let stream = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await.map_err(elapsed)??;
+    stream.set_nodelay(true)?;
+    keep_alive(&stream)?;
+    Ok(stream)
+}
+
+fn keep_alive(stream: &TcpStream) -> io::Result<()> {
+    let millis = u32::try_from(ANSWER_MAX.as_millis()).expect("the bound is short");
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, KEEPALIVE_IDLE)?;
+    sockopt::set_tcp_keepintvl(stream, KEEPALIVE_INTERVAL)?;
+    Ok(sockopt::set_tcp_user_timeout(stream, millis)?)
 }
 
 fn refusal(response: tungstenite::http::Response<Option<Vec<u8>>>) -> OpenError {

@@ -39,6 +39,7 @@ impl<R: Runtime> Driver<R> {
             tracing::info!(task = task.spec.arn, containers = containers.len(), "adopted from labels");
             self.adopt_task(task, containers);
         }
+        self.stop_what_was_stopping();
         let accepted = self.ledger.with(|entries| entries.accepted.clone());
         for acs in accepted.into_values() {
             let Ok(task) = Task::load(acs) else { continue };
@@ -48,6 +49,19 @@ impl<R: Runtime> Driver<R> {
                 tracing::info!(task = task.spec.arn, "adopted from the ledger");
                 self.adopt_task(task, Vec::new());
             }
+        }
+    }
+
+    /// What an earlier agent was told to stop is to stop still.
+    fn stop_what_was_stopping(&mut self) {
+        let stopping = self.ledger.with(|entries| entries.stopping.clone());
+        let (here, gone): (Vec<String>, Vec<String>) =
+            stopping.into_iter().partition(|arn| self.tasks.contains_key(arn));
+        if !gone.is_empty() {
+            self.ledger.update(|entries| entries.stopping.retain(|arn| !gone.contains(arn)));
+        }
+        for task_arn in here {
+            self.feed(Input::Stop { task_arn });
         }
     }
 

@@ -313,7 +313,10 @@ impl<R: Runtime> Driver<R> {
             Answer::Removed { task_arn, outcome } => {
                 self.feed(Input::Removed { task_arn: task_arn.clone(), outcome });
                 if !self.engine.knows(&task_arn) {
-                    self.ledger.update(|entries| entries.acknowledged.remove(&task_arn));
+                    self.ledger.update(|entries| {
+                        entries.acknowledged.remove(&task_arn);
+                        entries.stopping.remove(&task_arn);
+                    });
                     self.tasks.remove(&task_arn);
                     self.by_id.retain(|_, key| key.task_arn != task_arn);
                     self.starved.retain(|id| self.by_id.contains_key(id));

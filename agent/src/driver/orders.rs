@@ -11,7 +11,7 @@ use ecsr_api::acs;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{Alarm, Driver};
-use crate::engine::{Input, TaskView};
+use crate::engine::{Contact, Input, TaskView};
 use crate::runtime::Runtime;
 use crate::task::{Refusal, Task};
 
@@ -50,6 +50,8 @@ pub(crate) enum Command {
     },
     /// The scheduler can be reached: a manifest should follow.
     Connected,
+    /// The scheduler cannot be reached any more.
+    Disconnected,
     /// Whether the task is known.
     Knows {
         /// The task.
@@ -121,12 +123,10 @@ impl<R: Runtime> Driver<R> {
             Command::Manifest { tasks, reply } => {
                 let _ = reply.send(self.manifest(&tasks));
             }
-            Command::Stop { task_arns } => {
-                for task_arn in task_arns {
-                    self.feed(Input::Stop { task_arn });
-                }
-            }
+            Command::Stop { task_arns } => self.stop(task_arns),
+            Command::Disconnected => self.feed(Input::Contact(Contact::Away)),
             Command::Connected => {
+                self.feed(Input::Contact(Contact::Present));
                 if self.confirmation == Confirmation::Awaited {
                     self.confirmation = Confirmation::Due;
                     self.timers.set(Alarm::ConfirmAll, CONFIRM_GRACE);
@@ -145,9 +145,7 @@ impl<R: Runtime> Driver<R> {
     fn payload(&mut self, tasks: Vec<acs::Task>, reply: oneshot::Sender<Accepted>) {
         let (stops, starts): (Vec<_>, Vec<_>) =
             tasks.into_iter().partition(|task| task.desired_status.as_deref() == Some("STOPPED"));
-        for task_arn in stops.into_iter().filter_map(|task| task.arn) {
-            self.feed(Input::Stop { task_arn });
-        }
+        self.stop(stops.into_iter().filter_map(|task| task.arn).collect());
         let mut accepted = Accepted::All;
         let mut on_record = BTreeMap::new();
         let mut specs = Vec::new();
@@ -176,6 +174,19 @@ impl<R: Runtime> Driver<R> {
             version.written().await;
             let _ = reply.send(accepted);
         });
+    }
+
+    /// Stops tasks, and sees that a later agent knows that they were to stop: it is not to restart what ends of that.
+    fn stop(&mut self, task_arns: Vec<String>) {
+        let known: Vec<&String> = task_arns.iter().filter(|arn| self.engine.knows(arn)).collect();
+        let is_news = |arn: &&&String| !self.ledger.with(|entries| entries.stopping.contains(**arn));
+        let news: Vec<String> = known.iter().filter(is_news).map(|arn| (*arn).clone()).collect();
+        if !news.is_empty() {
+            self.ledger.update(|entries| entries.stopping.extend(news));
+        }
+        for task_arn in task_arns {
+            self.feed(Input::Stop { task_arn });
+        }
     }
 
     fn admit(&mut self, acs: acs::Task) -> Result<Arc<Task>, Refusal> {

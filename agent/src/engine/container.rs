@@ -5,10 +5,12 @@
 //! of the task. STOPPED is entered only by an exit that the runtime showed, by the container's absence, or by a
 //! container that was never started.
 
+use std::time::Duration;
+
 use ecsr_api::Timestamp;
 
 use super::observe::{Exit, Health, NetworkBinding, RunState, Snapshot};
-use super::spec::ContainerSpec;
+use super::spec::{ContainerSpec, LocalRestart};
 
 /// How far a container has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,12 +23,14 @@ pub(super) enum Phase {
     Pulled,
     /// The runtime was asked to make it.
     Creating,
-    /// It exists and was not started, or it is about to be restarted in place.
+    /// It exists and was not started, or it is about to be restarted.
     Created { id: String },
     /// The runtime was asked to start it.
     Starting { id: String },
     /// Its process lives.
     Running { id: String },
+    /// It ended while the scheduler was away, and pauses before it is started again.
+    Resting { id: String },
     /// The runtime was asked to stop it, for the `attempt`th time.
     Stopping { id: String, attempt: u32 },
     /// It will not run again, and is known not to run.
@@ -54,6 +58,12 @@ pub(super) struct Container {
     pub(super) restarts: u32,
     /// The exit after which it was restarted: late news of that exit is not a new one.
     restarted_from: Option<Timestamp>,
+    /// How often in a row it was restarted because the scheduler was away.
+    rests: u32,
+    /// This agent saw it run, so that its end is one of this agent's time.
+    seen_running: bool,
+    /// It was removed by somebody: to run again it has to be made anew.
+    vanished: bool,
     /// It came back to life after its end and was stopped once more.
     revenant: bool,
 }
@@ -86,6 +96,9 @@ impl Container {
             start_expired: false,
             restarts: 0,
             restarted_from: None,
+            rests: 0,
+            seen_running: false,
+            vanished: false,
             revenant: false,
         }
     }
@@ -97,6 +110,7 @@ impl Container {
             Phase::Created { id }
             | Phase::Starting { id }
             | Phase::Running { id }
+            | Phase::Resting { id }
             | Phase::Stopping { id, .. } => Some(id),
             Phase::Stopped { id } => id.as_deref(),
         }
@@ -162,9 +176,12 @@ impl Container {
         match (&self.phase, state) {
             (Phase::Waiting | Phase::Pulling | Phase::Pulled | Phase::Creating, _)
             | (_, RunState::Created)
-            | (Phase::Stopped { .. }, RunState::Exited(_)) => Reaction::None,
+            | (Phase::Stopped { .. } | Phase::Resting { .. }, RunState::Exited(_)) => Reaction::None,
             (
-                Phase::Created { .. } | Phase::Starting { .. } | Phase::Running { .. },
+                Phase::Created { .. }
+                | Phase::Starting { .. }
+                | Phase::Running { .. }
+                | Phase::Resting { .. },
                 RunState::Running { started_at },
             ) => {
                 self.phase = Phase::Running { id };
@@ -231,6 +248,10 @@ impl Container {
         if self.is_stopped() || self.id() != Some(id) {
             return;
         }
+        self.vanished = true;
+        if matches!(self.phase, Phase::Resting { .. }) {
+            return;
+        }
         self.phase = Phase::Stopped { id: Some(id.to_owned()) };
         self.finished_at = Some(now);
         self.reason =
@@ -270,15 +291,45 @@ impl Container {
             return false;
         }
         self.phase = Phase::Created { id: id.clone() };
-        self.restarts += 1;
         self.restarted_from = Some(finished_at);
+        self.begin_anew();
+        true
+    }
+
+    /// Turns an end into a pause before another start, if it was this agent that saw it run. The pause.
+    pub(super) fn rest(&mut self, rule: LocalRestart, now: Timestamp) -> Option<Duration> {
+        let Phase::Stopped { id: Some(id) } = &self.phase else { return None };
+        let started_at = self.started_at.filter(|_| self.seen_running)?;
+        let finished_at = self.finished_at.unwrap_or(now);
+        if finished_at.since(started_at) >= rule.delay_max {
+            self.rests = 0;
+        }
+        let doubled = rule.delay_min.saturating_mul(1_u32.checked_shl(self.rests).unwrap_or(u32::MAX));
+        self.rests = self.rests.saturating_add(1);
+        self.phase = Phase::Resting { id: id.clone() };
+        self.restarted_from = self.finished_at;
+        Some(doubled.min(rule.delay_max))
+    }
+
+    /// Ends the pause, if it is in one. True if it was.
+    pub(super) fn wake(&mut self) -> bool {
+        let Phase::Resting { id } = &self.phase else { return false };
+        self.phase = if self.vanished { Phase::Waiting } else { Phase::Created { id: id.clone() } };
+        self.vanished = false;
+        self.begin_anew();
+        true
+    }
+
+    /// Forgets how the last run ended.
+    fn begin_anew(&mut self) {
+        self.restarts += 1;
         (self.exit_code, self.finished_at, self.reason) = (None, None, None);
         (self.health, self.health_since) = (Health::Unknown, None);
-        true
     }
 
     fn note_run(&mut self, started_at: Timestamp, bindings: Vec<NetworkBinding>) {
         self.started_at = Some(started_at);
+        self.seen_running = true;
         if !bindings.is_empty() {
             self.bindings = bindings;
         }

@@ -25,8 +25,8 @@ use std::time::Duration;
 use ecsr_api::Timestamp;
 
 pub use observe::{BoundPorts, Exit, Health, NetworkBinding, RunState, Snapshot};
-pub use order::{Action, ContainerKey, Image, Input, Removal, Settings, Timer};
-pub use spec::{Condition, ContainerSpec, Dependency, RestartPolicy, SpecError, TaskSpec};
+pub use order::{Action, Contact, ContainerKey, Image, Input, Removal, Settings, Timer};
+pub use spec::{Condition, ContainerSpec, Dependency, LocalRestart, RestartPolicy, SpecError, TaskSpec};
 pub use view::{ContainerReport, ContainerView, Status, TaskReport, TaskView};
 
 use container::{Container, Phase, Reaction};
@@ -44,13 +44,14 @@ const CLEANUP_RETRY: Duration = Duration::from_mins(1);
 #[derive(Debug)]
 pub struct Engine {
     settings: Settings,
+    contact: Contact,
     tasks: BTreeMap<String, Task>,
 }
 
 impl Engine {
-    /// An engine with no task.
+    /// An engine with no task and no scheduler yet.
     pub fn new(settings: Settings) -> Self {
-        Engine { settings, tasks: BTreeMap::new() }
+        Engine { settings, contact: Contact::Away, tasks: BTreeMap::new() }
     }
 
     /// Whether the task is known here, in whatever state.
@@ -82,13 +83,17 @@ impl Engine {
             | Phase::Pulled
             | Phase::Creating
             | Phase::Created { .. }
+            | Phase::Resting { .. }
             | Phase::Stopped { .. } => true,
         })
     }
 
     /// Whether [`Input::Died`] would end this container; otherwise it takes an inspection.
     pub fn takes_death(&self, key: &ContainerKey) -> bool {
-        self.container(key).is_some_and(Container::takes_death)
+        // One that may be restarted has its exits told apart by the runtime's own times.
+        let may_restart = self.contact == Contact::Away
+            && self.tasks.get(&key.task_arn).is_some_and(|task| task.spec.local_restart.is_some());
+        !may_restart && self.container(key).is_some_and(Container::takes_death)
     }
 
     fn container(&self, key: &ContainerKey) -> Option<&Container> {
@@ -132,6 +137,7 @@ impl Engine {
             Input::Observed { key, snapshot } => {
                 self.with_container(&key, now, &mut out, |container| container.observe(snapshot, now));
             }
+            Input::Died { key, .. } if !self.takes_death(&key) => {}
             Input::Died { key, id, exit_code, at } => self.with_container(&key, now, &mut out, |container| {
                 container.on_died(&id, exit_code, at);
                 Reaction::None
@@ -141,6 +147,7 @@ impl Engine {
                 Reaction::None
             }),
             Input::Health { key, health } => self.health(&key, health, now, &mut out),
+            Input::Contact(contact) => self.contact = contact,
             Input::TimerFired(timer) => self.timer(timer, now, &mut out),
             Input::StopAccepted { task_arn } => self.stop_accepted(&task_arn, now, &mut out),
             Input::Removed { task_arn, outcome } => self.removed(task_arn, outcome, &mut out),
@@ -231,6 +238,12 @@ impl Engine {
                 }
                 self.with(&key.task_arn, now, out, |_, _| ());
             }
+            Timer::Rest(key) => {
+                if let Some(container) = self.container_mut(&key) {
+                    container.wake();
+                }
+                self.with(&key.task_arn, now, out, |_, _| ());
+            }
             Timer::StopRetry(key) => {
                 let default_grace = self.settings.stop_timeout;
                 let Some(container) = self.container_mut(&key) else { return };
@@ -292,7 +305,7 @@ impl Engine {
     ) {
         if let Some(task) = self.tasks.get_mut(task_arn) {
             change(task, out);
-            task.advance(&self.settings, now, out);
+            task.advance(&self.settings, self.contact, now, out);
         }
     }
 

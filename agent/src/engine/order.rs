@@ -117,6 +117,8 @@ pub enum Input {
         /// The verdict.
         health: Health,
     },
+    /// The scheduler came or went.
+    Contact(Contact),
     /// A timer ran out.
     TimerFired(Timer),
     /// The scheduler has acknowledged STOPPED, or will never want to hear of the task.
@@ -131,6 +133,15 @@ pub enum Input {
         /// Whether everything is gone.
         outcome: Removal,
     },
+}
+
+/// Whether there is a scheduler to replace what ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Contact {
+    /// The line to it is open: the end of an essential container is the end of its task.
+    Present,
+    /// The line is not open: what a task's own rule says is done.
+    Away,
 }
 
 /// An image that is on the host.
@@ -209,6 +220,8 @@ pub enum Action {
 pub enum Timer {
     /// The container's `startTimeout`.
     StartTimeout(ContainerKey),
+    /// The pause before the container is restarted while the scheduler is away.
+    Rest(ContainerKey),
     /// Another attempt to stop the container.
     StopRetry(ContainerKey),
     /// The stopped task's containers may go.

@@ -68,6 +68,9 @@ fn spec_of(plans: &[Plan]) -> TaskSpec {
         arn: "t".to_owned(),
         family: "f".to_owned(),
         version: "1".to_owned(),
+        local_restart: plans[0]
+            .restart
+            .then_some(LocalRestart { delay_min: Duration::from_secs(1), delay_max: Duration::from_secs(8) }),
         containers: containers.collect(),
     }
 }
@@ -249,6 +252,10 @@ impl World {
                 self.tell(Input::Health { key, health });
             }
             9 => self.fire(index),
+            10 => {
+                let contact = if luck % 2 == 0 { Contact::Present } else { Contact::Away };
+                self.tell(Input::Contact(contact));
+            }
             _ => self.notice(name),
         }
     }
@@ -301,7 +308,7 @@ proptest! {
     #[test]
     fn it_always_progresses_and_stops_when_told(
         plans in prop::collection::vec(plan(), 1..5),
-        happenings in prop::collection::vec((0u8..11, 0usize..16, 0u8..6), 0..60),
+        happenings in prop::collection::vec((0u8..12, 0usize..16, 0u8..6), 0..60),
     ) {
         let mut world = World::new(spec_of(&plans));
         for happening in happenings {

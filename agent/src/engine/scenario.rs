@@ -32,7 +32,8 @@ fn optional(container: ContainerSpec) -> ContainerSpec {
 }
 
 fn spec(containers: Vec<ContainerSpec>) -> TaskSpec {
-    TaskSpec { arn: ARN.to_owned(), family: "f".to_owned(), version: "1".to_owned(), containers }
+    let (family, version) = ("f".to_owned(), "1".to_owned());
+    TaskSpec { arn: ARN.to_owned(), family, version, local_restart: None, containers }
 }
 
 fn key(name: &str) -> ContainerKey {
@@ -349,5 +350,120 @@ fn what_comes_back_to_life_is_stopped_again() {
     story.asked();
     story.observe("web", running("web"));
     assert_eq!(story.asked(), ["stop web"]);
+    assert_eq!(story.statuses(), [Status::Running, Status::Stopped]);
+}
+
+/// A story of a service's task, which is restarted while the scheduler is away.
+fn of_a_service(containers: Vec<ContainerSpec>) -> Story {
+    let rule = LocalRestart { delay_min: Duration::from_secs(1), delay_max: Duration::from_secs(8) };
+    let mut story = Story::new();
+    story.tell(Input::Run(TaskSpec { local_restart: Some(rule), ..spec(containers) }));
+    story.asked();
+    story
+}
+
+fn rested(name: &str) -> Input {
+    Input::TimerFired(Timer::Rest(key(name)))
+}
+
+#[test]
+fn a_services_container_is_restarted_while_the_scheduler_is_away() {
+    let mut story = of_a_service(vec![container("web")]);
+    story.tell(Input::Contact(Contact::Present));
+    story.tell(Input::Contact(Contact::Away));
+    assert!(!story.engine.takes_death(&key("web")), "one exit is to be told from the next");
+    story.observe("web", exited("web", 1, 1));
+    assert_eq!(story.asked(), [format!("timer {:?}", Timer::Rest(key("web")))]);
+    story.observe("web", exited("web", 1, 1));
+    story.tell(rested("web"));
+    assert_eq!(story.asked(), ["start web"]);
+    story.observe("web", exited("web", 1, 1));
+    story.tell(rested("web"));
+    assert_eq!(story.asked(), [""; 0], "late news of the same exit, and a timer that is pointless");
+    assert_eq!(story.statuses(), [Status::Running], "for the scheduler it ran all the time");
+
+    story.tell(Input::Contact(Contact::Present));
+    story.observe("web", exited("web", 1, 9));
+    assert_eq!(story.statuses(), [Status::Running, Status::Stopped], "with a scheduler the end is the end");
+    assert_eq!(story.last("web").exit_code, Some(1));
+}
+
+#[test]
+fn pauses_grow_up_to_a_bound_until_a_run_lasts() {
+    let mut story = of_a_service(vec![container("web")]);
+    let pause_after = |story: &mut Story, lasted: u64| {
+        let snapshot = exited("web", 1, lasted);
+        let actions = story.engine.handle(Input::Observed { key: key("web"), snapshot }, NOW);
+        story.tell(rested("web"));
+        match actions.as_slice() {
+            [Action::SetTimer { after, .. }] => after.as_secs(),
+            other => panic!("{other:?}"),
+        }
+    };
+    // Each exit at a time of its own, as it is in life.
+    let pauses: Vec<u64> = (1..=6).map(|lasted| pause_after(&mut story, lasted)).collect();
+    assert_eq!(pauses, [1, 2, 4, 8, 8, 8]);
+    assert_eq!(pause_after(&mut story, 60), 1);
+}
+
+#[test]
+fn who_pauses_is_started_by_the_word_of_a_scheduler_that_is_back_or_stopped_by_it() {
+    for wanted in [true, false] {
+        let mut story = of_a_service(vec![container("web")]);
+        story.observe("web", exited("web", 1, 1));
+        story.tell(Input::Contact(Contact::Present));
+        story.asked();
+        let task_arn = ARN.to_owned();
+        if wanted {
+            story.tell(Input::Confirm { task_arn });
+            assert_eq!((story.asked(), story.statuses()), (vec!["start web".into()], vec![Status::Running]));
+        } else {
+            story.tell(Input::Stop { task_arn });
+            assert_eq!(story.asked(), [""; 0]);
+            assert_eq!(story.statuses(), [Status::Running, Status::Stopped]);
+        }
+    }
+}
+
+#[test]
+fn what_was_removed_while_the_scheduler_is_away_is_made_anew() {
+    let mut story = of_a_service(vec![container("web")]);
+    story.tell(Input::Gone { key: key("web"), id: "id-web".to_owned() });
+    story.asked();
+    story.tell(rested("web"));
+    assert_eq!(story.asked(), ["start web"]);
+    assert_eq!(story.statuses().last(), Some(&Status::Running));
+    assert_eq!(story.last("web").reason, None);
+}
+
+#[test]
+fn what_ended_before_this_agent_came_is_not_restarted() {
+    let mut story = Story::new();
+    let rule = LocalRestart { delay_min: Duration::from_secs(1), delay_max: Duration::from_secs(8) };
+    let spec = TaskSpec { local_restart: Some(rule), ..spec(vec![container("web")]) };
+    let containers = vec![("web".to_owned(), exited("web", 1, 5))];
+    story.tell(Input::Adopt { spec, containers });
+    assert_eq!(story.statuses().last(), Some(&Status::Stopped), "it may have been told to stop");
+}
+
+#[test]
+fn an_adopted_container_that_ends_while_the_scheduler_is_away_is_restarted_unconfirmed() {
+    let mut story = Story::new();
+    let rule = LocalRestart { delay_min: Duration::from_secs(1), delay_max: Duration::from_secs(8) };
+    let spec = TaskSpec { local_restart: Some(rule), ..spec(vec![container("web")]) };
+    story.tell(Input::Adopt { spec, containers: vec![("web".to_owned(), running("web"))] });
+    story.observe("web", exited("web", 1, 5));
+    story.asked();
+    story.tell(rested("web"));
+    assert_eq!(story.asked(), ["start web"]);
+}
+
+#[test]
+fn only_essential_containers_of_services_are_restarted() {
+    let mut story = of_a_service(vec![container("web"), optional(container("side"))]);
+    story.observe("side", exited("side", 1, 1));
+    assert_eq!(story.asked(), [""; 0]);
+    let mut story = Story::of(vec![container("web")]);
+    story.observe("web", exited("web", 1, 1));
     assert_eq!(story.statuses(), [Status::Running, Status::Stopped]);
 }

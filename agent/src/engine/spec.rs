@@ -16,8 +16,19 @@ pub struct TaskSpec {
     pub family: String,
     /// Task definition revision, as text as the agent protocol has it.
     pub version: String,
+    /// What is done about the end of an essential container while the scheduler is away.
+    pub local_restart: Option<LocalRestart>,
     /// The containers, in the order of the task definition.
     pub containers: Vec<ContainerSpec>,
+}
+
+/// How essential containers are restarted while nobody is there who would replace the task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LocalRestart {
+    /// The pause before the first restart; it doubles with each.
+    pub delay_min: Duration,
+    /// The longest pause. A run that lasted as long starts the row anew.
+    pub delay_max: Duration,
 }
 
 /// A container as the engine sees it.
@@ -157,6 +168,7 @@ mod tests {
             arn: "t".to_owned(),
             family: "f".to_owned(),
             version: "1".to_owned(),
+            local_restart: None,
             containers: containers.iter().map(container).collect(),
         }
     }

@@ -12,7 +12,7 @@ use super::spec::TaskSpec;
 use super::view::{
     ContainerReport, Status, TaskReport, TaskView, container_report, container_status, container_view,
 };
-use super::{Action, ContainerKey, Settings, Timer};
+use super::{Action, Contact, ContainerKey, Settings, Timer};
 
 #[derive(Debug, Clone)]
 pub(super) struct Task {
@@ -54,8 +54,12 @@ impl Task {
         Task { held: true, ..Task::new(spec) }
     }
 
+    /// The scheduler wants it to run: nothing is to be waited for any more.
     pub(super) fn release(&mut self) {
         self.held = false;
+        for container in &mut self.containers {
+            container.wake();
+        }
     }
 
     pub(super) fn stop(&mut self) {
@@ -84,9 +88,15 @@ impl Task {
     }
 
     /// Every action that is due now, and the reports that they lead to.
-    pub(super) fn advance(&mut self, settings: &Settings, now: Timestamp, out: &mut Vec<Action>) {
+    pub(super) fn advance(
+        &mut self,
+        settings: &Settings,
+        contact: Contact,
+        now: Timestamp,
+        out: &mut Vec<Action>,
+    ) {
         loop {
-            self.settle_desired(now);
+            self.settle_desired(contact, now, out);
             let mut moved = false;
             for index in 0..self.containers.len() {
                 moved |= self.step(index, settings, now, out);
@@ -98,17 +108,31 @@ impl Task {
         self.report(out);
     }
 
-    /// Draws the consequences of exits: restart in place, or the end of the task.
-    fn settle_desired(&mut self, now: Timestamp) {
-        for container in self.containers.iter_mut().filter(|container| container.is_stopped()) {
-            if self.wanted && !self.held && container.restart_in_place() {
-                continue;
-            }
-            if container.spec.essential {
-                self.wanted = false;
-                self.execution_stopped_at.get_or_insert(container.finished_at.unwrap_or(now));
+    /// Draws the consequences of exits: restart in place, a pause while the scheduler is away, or the end of the task.
+    fn settle_desired(&mut self, contact: Contact, now: Timestamp, out: &mut Vec<Action>) {
+        for index in 0..self.containers.len() {
+            if self.containers[index].is_stopped() {
+                self.settle_exit(index, contact, now, out);
             }
         }
+    }
+
+    fn settle_exit(&mut self, index: usize, contact: Contact, now: Timestamp, out: &mut Vec<Action>) {
+        let local_restart = self.spec.local_restart.filter(|_| self.wanted && contact == Contact::Away);
+        let key = self.key(index);
+        let container = &mut self.containers[index];
+        if self.wanted && !self.held && container.restart_in_place() {
+            return;
+        }
+        if !container.spec.essential {
+            return;
+        }
+        if let Some(after) = local_restart.and_then(|rule| container.rest(rule, now)) {
+            out.push(Action::SetTimer { timer: Timer::Rest(key), after });
+            return;
+        }
+        self.wanted = false;
+        self.execution_stopped_at.get_or_insert(container.finished_at.unwrap_or(now));
     }
 
     /// Moves one container as far as a single decision goes. True if it moved.
@@ -128,10 +152,18 @@ impl Task {
                 self.ask_stop(index, id, settings, out);
                 true
             }
-            Phase::Waiting | Phase::Pulled | Phase::Created { .. } if !self.wanted => {
+            Phase::Waiting | Phase::Pulled | Phase::Created { .. } | Phase::Resting { .. }
+                if !self.wanted =>
+            {
                 self.drop_unneeded(index)
             }
-            Phase::Waiting | Phase::Pulled | Phase::Created { .. } if self.held => false,
+            Phase::Resting { .. } => false,
+            // What ran under this agent was not new to start with.
+            Phase::Waiting | Phase::Pulled | Phase::Created { .. }
+                if self.held && self.containers[index].restarts == 0 =>
+            {
+                false
+            }
             Phase::Waiting if settings.pull_upfront => self.go_on(index, out),
             Phase::Waiting | Phase::Pulled | Phase::Created { .. } => {
                 match readiness(&self.containers[index].spec.depends_on, &self.containers) {
@@ -170,6 +202,7 @@ impl Task {
             | Phase::Creating
             | Phase::Starting { .. }
             | Phase::Running { .. }
+            | Phase::Resting { .. }
             | Phase::Stopping { .. }
             | Phase::Stopped { .. } => unreachable!("only a container that waits for a decision goes on"),
         }

@@ -108,7 +108,7 @@ pub struct TaskView {
 pub(super) fn container_status(container: &Container) -> Status {
     match container.phase {
         Phase::Stopped { .. } => Status::Stopped,
-        Phase::Running { .. } | Phase::Stopping { .. } => Status::Running,
+        Phase::Running { .. } | Phase::Resting { .. } | Phase::Stopping { .. } => Status::Running,
         Phase::Waiting
         | Phase::Pulling
         | Phase::Pulled
@@ -125,12 +125,14 @@ pub(super) fn container_status(container: &Container) -> Status {
 }
 
 pub(super) fn container_report(container: &Container) -> ContainerReport {
+    // How a run ended is told with the end, not in the pause before the next run.
+    let is_resting = matches!(container.phase, Phase::Resting { .. });
     ContainerReport {
         name: container.spec.name.clone(),
         runtime_id: container.id().map(str::to_owned),
         status: container_status(container),
-        exit_code: container.exit_code,
-        reason: container.reason.clone(),
+        exit_code: container.exit_code.filter(|_| !is_resting),
+        reason: container.reason.clone().filter(|_| !is_resting),
         image_digest: container.image_digest.clone(),
         bindings: container.bindings.clone(),
     }

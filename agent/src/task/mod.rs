@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use ecsr_api::acs;
 
-use crate::engine::{Condition, ContainerSpec, Dependency, RestartPolicy, TaskSpec};
+use crate::engine::{Condition, ContainerSpec, Dependency, LocalRestart, RestartPolicy, TaskSpec};
 
 /// `restartAttemptPeriod` where the task definition names none.
 const RESTART_ATTEMPT_PERIOD: Duration = Duration::from_mins(5);
@@ -71,6 +71,7 @@ fn spec(task: &acs::Task) -> Result<TaskSpec, Refusal> {
         arn: needed(&task.arn, "arn")?,
         family: needed(&task.family, "family")?,
         version: needed(&task.version, "version")?,
+        local_restart: task.local_restart.as_ref().and_then(local_restart),
         containers: task.containers.iter().flatten().map(container_spec).collect::<Result<_, _>>()?,
     })
 }
@@ -106,6 +107,12 @@ fn restart_policy(container: &acs::Container) -> Option<RestartPolicy> {
         ignored_exit_codes: policy.ignored_exit_codes.iter().flatten().copied().map(i64::from).collect(),
         attempt_period: seconds(policy.restart_attempt_period).unwrap_or(RESTART_ATTEMPT_PERIOD),
     })
+}
+
+/// A rule without its bounds is no rule.
+fn local_restart(rule: &acs::LocalRestart) -> Option<LocalRestart> {
+    let (delay_min, delay_max) = (seconds(rule.delay_min)?, seconds(rule.delay_max)?);
+    Some(LocalRestart { delay_min, delay_max: delay_max.max(delay_min) })
 }
 
 /// What `dependsOn` says, and what `links` and `volumesFrom` imply.

@@ -56,6 +56,7 @@ mod tests {
     #[test]
     fn names_are_stable_and_differ_by_task_and_container() {
         let spec = |arn: &str| TaskSpec {
+            local_restart: None,
             arn: arn.to_owned(),
             family: "web".to_owned(),
             version: "3".to_owned(),

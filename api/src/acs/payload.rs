@@ -62,6 +62,18 @@ structures! {
         agent_configuration: Value,
         enable_fault_injection: bool,
         trusted_execution_configuration: TrustedExecutionConfiguration,
+        /// Not Amazon's, whose agents pass over it as over all that they do not know.
+        local_restart: LocalRestart,
+    }
+
+    /// What an agent does by itself about an essential container that ends while no scheduler can be reached: it starts
+    /// it again, after a pause that doubles with each end. With a scheduler the end of such a container is the end of
+    /// its task, which the scheduler replaces.
+    pub struct LocalRestart {
+        /// Seconds before the first restart.
+        delay_min: i64,
+        /// Most seconds before a restart; a run that lasted this long counts as a success.
+        delay_max: i64,
     }
 
     /// A container of a task.

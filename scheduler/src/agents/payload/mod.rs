@@ -21,6 +21,10 @@ use serde_json::Value;
 /// CPU units of one vCPU.
 const UNITS_PER_VCPU: f64 = 1024.0;
 
+/// The pauses before an agent restarts a container by itself, the first and the longest: soon at first, and no more
+/// than some three hundred times a day for what cannot run.
+const LOCAL_RESTART_SECONDS: (i64, i64) = (1, 300);
+
 /// What a task's containers need to know of the task.
 struct Surroundings<'a> {
     state: &'a State,
@@ -68,6 +72,7 @@ pub(super) fn task(state: &State, task: &Task) -> acs::Task {
         proxy_configuration: document.proxy_configuration.as_ref().map(proxy),
         enable_fault_injection: document.enable_fault_injection,
         trusted_execution_configuration: None,
+        local_restart: local_restart(&task.origin),
         role_credentials: None,
         execution_role_credentials: None,
         elastic_network_interfaces: None,
@@ -101,6 +106,18 @@ fn service_name(origin: &Origin) -> Option<String> {
     match origin {
         Origin::Standalone => None,
         Origin::Service { name, .. } => Some(name.to_string()),
+    }
+}
+
+/// A service's tasks are kept running while the scheduler is away, as it would replace them; one that somebody ran ends
+/// when it ends.
+fn local_restart(origin: &Origin) -> Option<acs::LocalRestart> {
+    match origin {
+        Origin::Standalone => None,
+        Origin::Service { .. } => Some(acs::LocalRestart {
+            delay_min: Some(LOCAL_RESTART_SECONDS.0),
+            delay_max: Some(LOCAL_RESTART_SECONDS.1),
+        }),
     }
 }
 
