@@ -63,8 +63,7 @@ enum Verb {
     Task(verb::task::Verb),
     #[command(subcommand)]
     Instance(verb::instance::Verb),
-    #[command(subcommand)]
-    Key(verb::key::Verb),
+    Key(verb::key::Args),
     #[command(after_help = verb::scheduler::EXAMPLES)]
     Scheduler(verb::scheduler::Args),
     #[command(after_help = verb::agent::EXAMPLES)]
@@ -112,7 +111,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Verb::Service(verb) => client(globals, async |session| verb::service::run(session, verb).await),
         Verb::Task(verb) => client(globals, async |session| verb::task::run(session, verb).await),
         Verb::Instance(verb) => client(globals, async |session| verb::instance::run(session, verb).await),
-        Verb::Key(verb) => verb::key::run(globals, verb),
+        Verb::Key(args) => verb::key::run(globals, args),
         Verb::Scheduler(args) => several_threads()?.block_on(verb::scheduler::run(globals, args)),
         Verb::Agent(args) => one_thread()?.block_on(verb::agent::run(globals, args)),
         Verb::Completions(args) => verb::completions::run(&args),

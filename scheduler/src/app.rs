@@ -1,6 +1,7 @@
 //! What every connection needs, held once.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use tokio::sync::watch;
 
@@ -9,6 +10,7 @@ use crate::auth::Authenticator;
 use crate::clock::Clock;
 use crate::driver::Driver;
 use crate::entropy::Entropy;
+use crate::ha::Authority;
 use crate::roles::Roles;
 use crate::stop;
 
@@ -16,7 +18,8 @@ use crate::stop;
 #[derive(Debug)]
 pub(crate) struct App {
     pub driver: Driver,
-    pub authenticator: Authenticator,
+    pub authority: Authority,
+    pub authenticator: Arc<Authenticator>,
     pub sessions: Sessions,
     pub hosts: Hosts,
     pub roles: Roles,

@@ -12,15 +12,15 @@ use ecsr_api::ecs::SIGNING_NAME;
 use ecsr_api::sigv4::{self, Credential, Identity, Scope, VerifyError};
 use ecsr_api::tcs::frame::Frame;
 
-use crate::keys::KeyFile;
+use crate::keys::KeyRing;
 
 /// At most one refusal is logged in this time; the others are counted.
 const REFUSALS_LOGGED_EVERY: Duration = Duration::from_secs(5);
 
-/// Checks signatures against the key file.
+/// Checks signatures against the access keys.
 #[derive(Debug)]
 pub(crate) struct Authenticator {
-    keys: KeyFile,
+    keys: KeyRing,
     region: String,
     refusals: Mutex<Refusals>,
 }
@@ -32,7 +32,7 @@ struct Refusals {
 }
 
 impl Authenticator {
-    pub(crate) fn new(keys: KeyFile, region: String) -> Self {
+    pub(crate) fn new(keys: KeyRing, region: String) -> Self {
         Self { keys, region, refusals: Mutex::default() }
     }
 

@@ -10,9 +10,17 @@ use std::time::{Instant, SystemTime};
 
 use ecsr_api::Timestamp;
 
+/// How many bits of a number count milliseconds: enough for all of this century.
+const EPOCH_SHIFT: u32 = 42;
+
+/// Most epochs that numbers tell apart: what is left of 63 bits. Beyond it they grow with the time alone.
+const EPOCHS_MAX: i64 = (1 << (63 - EPOCH_SHIFT)) - 1;
+
 /// The time of day, monotonic over all clones of one clock.
 #[derive(Debug, Clone)]
 pub(crate) struct Clock {
+    /// What numbers begin with: those of a later epoch exceed all of an earlier one, whatever the hosts' clocks say.
+    base: i64,
     latest: Arc<AtomicI64>,
     /// When the clock was made, by the clock that never steps, and the time that it was then.
     made: (Instant, Timestamp),
@@ -22,7 +30,13 @@ impl Clock {
     /// A clock that starts no earlier than `floor`, the latest time that was already written down.
     pub(crate) fn not_before(floor: Timestamp) -> Self {
         let start = floor.max(Timestamp::from(SystemTime::now()));
-        Self { latest: Arc::new(AtomicI64::new(floor.millis())), made: (Instant::now(), start) }
+        Self { base: 0, latest: Arc::new(AtomicI64::new(floor.millis())), made: (Instant::now(), start) }
+    }
+
+    /// Such a clock of the journal's epoch, for its numbers.
+    pub(crate) fn in_epoch(floor: Timestamp, epoch: u64) -> Self {
+        let epoch = i64::try_from(epoch).map_or(EPOCHS_MAX, |epoch| epoch.min(EPOCHS_MAX));
+        Self { base: epoch << EPOCH_SHIFT, ..Self::not_before(floor) }
     }
 
     /// The current time, never earlier than any time given before.
@@ -34,12 +48,12 @@ impl Clock {
     /// A number that none given by this clock and none [counted](Self::counted) exceeds. It grows over restarts as the
     /// time does.
     pub(crate) fn number(&self) -> i64 {
-        self.now().millis()
+        self.base + self.now().millis()
     }
 
     /// Takes note of a number that was given away after [`Self::number`].
     pub(crate) fn counted(&self, number: i64) {
-        self.observe(Timestamp::from_millis(number));
+        self.observe(Timestamp::from_millis(number - self.base));
     }
 
     fn observe(&self, moment: Timestamp) -> Timestamp {
@@ -72,5 +86,15 @@ mod tests {
         let clock = Clock::not_before(Timestamp::from_seconds(4_000_000_000));
         clock.counted(4_000_000_060_000);
         assert!(clock.number() >= 4_000_000_060_000);
+    }
+
+    #[test]
+    fn numbers_of_a_later_epoch_exceed_those_of_a_clock_that_ran_ahead() {
+        let ahead = Clock::in_epoch(Timestamp::from_seconds(4_000_000_000), 7);
+        let behind = Clock::in_epoch(Timestamp::default(), 8);
+        assert!(behind.number() > ahead.number());
+        behind.counted(behind.number() + 1000);
+        assert!(behind.now() < ahead.now());
+        assert!(Clock::in_epoch(ahead.now(), u64::MAX).number() > 0);
     }
 }

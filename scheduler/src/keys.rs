@@ -6,6 +6,10 @@
 //!
 //! Invariants: a change is whole and durable or did not happen (temporary file, sync, rename, sync of the directory);
 //! changes exclude each other through a lock file; a file that cannot be understood is never overwritten.
+//!
+//! Schedulers that share a journal on etcd keep their keys there instead, see [`shared`].
+
+mod shared;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,6 +25,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ecsr_api::Timestamp;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+pub use self::shared::SharedKeys;
 
 /// The version of the file's format that this binary writes, and the newest that it reads.
 const VERSION: u32 = 1;
@@ -57,6 +64,10 @@ pub enum Error {
     DescriptionTooLong,
     #[error("the system gives no random numbers: {0}")]
     Entropy(getrandom::Error),
+    #[error("cannot reach the access keys on etcd")]
+    Shared(#[source] Box<crate::journal::Error>),
+    #[error("others change the access keys all the time; try again")]
+    Contended,
 }
 
 /// A key pair to sign requests with. Every key may do everything.
@@ -79,6 +90,26 @@ impl fmt::Debug for AccessKey {
             .field("description", &self.description)
             .field("created_at", &self.created_at)
             .finish()
+    }
+}
+
+/// Keys that somebody else keeps up to date.
+pub(crate) type SharedRing = watch::Receiver<Arc<BTreeMap<String, AccessKey>>>;
+
+/// Where a scheduler looks keys up.
+#[derive(Debug)]
+pub(crate) enum KeyRing {
+    File(KeyFile),
+    Shared(SharedRing),
+}
+
+impl KeyRing {
+    /// The keys as they are now.
+    pub(crate) fn keys(&self) -> Arc<BTreeMap<String, AccessKey>> {
+        match self {
+            Self::File(file) => file.keys(),
+            Self::Shared(keys) => keys.borrow().clone(),
+        }
     }
 }
 
@@ -122,25 +153,14 @@ impl KeyFile {
 
     /// Makes a key and stores it.
     pub fn create(&self, description: &str) -> Result<AccessKey, Error> {
-        if description.chars().count() > DESCRIPTION_CHARS_MAX {
-            return Err(Error::DescriptionTooLong);
-        }
         let key = fresh_key(description)?;
-        self.change(|keys| {
-            if keys.len() >= KEYS_MAX {
-                return Err(Error::TooMany);
-            }
-            keys.insert(key.id.clone(), key.clone());
-            Ok(())
-        })?;
+        self.change(|keys| insert(keys, &key))?;
         Ok(key)
     }
 
     /// Every key, the oldest first.
     pub fn list(&self) -> Result<Vec<AccessKey>, Error> {
-        let mut keys: Vec<AccessKey> = self.read()?.into_values().collect();
-        keys.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
-        Ok(keys)
+        Ok(in_order(self.read()?))
     }
 
     /// Takes a key back. Requests signed with it are refused from here on.
@@ -199,18 +219,12 @@ impl KeyFile {
     }
 
     fn read(&self) -> Result<BTreeMap<String, AccessKey>, Error> {
-        let path = || self.path.clone();
         let bytes = match fs::read(&self.path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
-            Err(source) => return Err(Error::Read { path: path(), source }),
+            Err(source) => return Err(Error::Read { path: self.path.clone(), source }),
         };
-        let content: Content =
-            serde_json::from_slice(&bytes).map_err(|source| Error::Damaged { path: path(), source })?;
-        if content.version > VERSION {
-            return Err(Error::Newer { path: path(), version: content.version });
-        }
-        Ok(content.keys.into_iter().map(|key| (key.id.clone(), key)).collect())
+        decode(&self.path, &bytes)
     }
 
     fn change(
@@ -237,9 +251,7 @@ impl KeyFile {
     }
 
     fn replace(&self, keys: BTreeMap<String, AccessKey>) -> io::Result<()> {
-        let content = Content { version: VERSION, keys: keys.into_values().collect() };
-        let mut bytes = serde_json::to_vec_pretty(&content).map_err(io::Error::other)?;
-        bytes.push(b'\n');
+        let bytes = encode(keys);
         let temporary = self.path.with_extension("new");
         // Left by a writer that was killed; the lock says that nobody is writing it now.
         match fs::remove_file(&temporary) {
@@ -259,7 +271,45 @@ fn open_private(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     options.write(true).mode(0o600).open(path)
 }
 
+/// Reads what [`encode`] wrote; `path` is what it is called in messages.
+fn decode(path: &Path, bytes: &[u8]) -> Result<BTreeMap<String, AccessKey>, Error> {
+    let path = path.to_owned();
+    let content: Content = match serde_json::from_slice(bytes) {
+        Ok(content) => content,
+        Err(source) => return Err(Error::Damaged { path, source }),
+    };
+    if content.version > VERSION {
+        return Err(Error::Newer { path, version: content.version });
+    }
+    Ok(content.keys.into_iter().map(|key| (key.id.clone(), key)).collect())
+}
+
+fn encode(keys: BTreeMap<String, AccessKey>) -> Vec<u8> {
+    let content = Content { version: VERSION, keys: keys.into_values().collect() };
+    let mut bytes = serde_json::to_vec_pretty(&content).expect("texts and numbers always serialise");
+    bytes.push(b'\n');
+    bytes
+}
+
+/// The oldest first.
+fn in_order(keys: BTreeMap<String, AccessKey>) -> Vec<AccessKey> {
+    let mut keys: Vec<AccessKey> = keys.into_values().collect();
+    keys.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
+    keys
+}
+
+fn insert(keys: &mut BTreeMap<String, AccessKey>, key: &AccessKey) -> Result<(), Error> {
+    if keys.len() >= KEYS_MAX {
+        return Err(Error::TooMany);
+    }
+    keys.insert(key.id.clone(), key.clone());
+    Ok(())
+}
+
 fn fresh_key(description: &str) -> Result<AccessKey, Error> {
+    if description.chars().count() > DESCRIPTION_CHARS_MAX {
+        return Err(Error::DescriptionTooLong);
+    }
     let mut entropy = [0; 16 + 30];
     getrandom::fill(&mut entropy).map_err(Error::Entropy)?;
     let (id, secret) = entropy.split_at(16);

@@ -10,6 +10,7 @@
 //! - [`journal`]: where the events are kept.
 //! - `http`: the ECS API; `agents`: the ACS and TCS channels; `auth`: the signatures on all of them.
 //! - [`keys`]: the access keys that callers sign with.
+//! - `ha`: several schedulers that share a journal, of which one leads.
 //!
 //! Invariants: nobody is answered before what they asked for is durable; reads and agent sessions see durable state
 //! only; nothing of a request is acted upon before its signature was checked.
@@ -21,9 +22,11 @@ mod clock;
 mod descriptors;
 pub mod driver;
 mod entropy;
+mod ha;
 mod http;
 pub mod journal;
 pub mod keys;
+mod outgoing;
 mod roles;
 mod stop;
 #[cfg(test)]
@@ -48,19 +51,28 @@ use crate::auth::Authenticator;
 use crate::clock::Clock;
 use crate::driver::{Driver, Failure, Surroundings};
 use crate::entropy::Entropy;
+use crate::ha::Authority;
+use crate::ha::node::Node;
+use crate::journal::etcd::Location;
+use crate::journal::etcd::log::Log;
 use crate::journal::{EmbeddedJournal, Journal};
-use crate::keys::KeyFile;
+use crate::keys::{KeyFile, KeyRing, SharedKeys, SharedRing};
+use crate::outgoing::Tls;
 use crate::roles::Roles;
 
 pub use crate::driver::RecoveryError;
+pub use crate::ha::Consistency;
 
 /// How long agent sessions may take to say goodbye when the scheduler stops.
 const SESSIONS_GRACE: Duration = Duration::from_secs(2);
 
+/// Pause before etcd is asked again by a scheduler that cannot start without it.
+const ETCD_RETRY: Duration = Duration::from_millis(500);
+
 /// What a scheduler is started with.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Holds the journal and the access keys; made when it does not exist.
+    /// Holds the journal and the access keys unless they are on etcd; made when it does not exist.
     pub data_dir: PathBuf,
     /// Port 0 takes a free one; `ready` tells which.
     pub listen: SocketAddr,
@@ -69,10 +81,24 @@ pub struct Config {
     pub region: String,
     /// Clusters that are created at the start unless they exist.
     pub clusters: Vec<String>,
+    /// Where the journal and the access keys are.
+    pub journal: Store,
+    /// What reads are to say when several schedulers share a journal.
+    pub reads: Consistency,
     /// Base URL that agents are told to connect to. Without it they are told the one that they came by.
     pub advertise: Option<String>,
     /// AWS credentials by which the roles of tasks are assumed. Without them tasks run without their roles.
     pub roles: Option<SdkConfig>,
+}
+
+/// Where a scheduler keeps what it knows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Store {
+    /// In its data directory, which is its alone.
+    #[default]
+    Embedded,
+    /// On etcd, which it shares with others of which one leads.
+    Etcd(Location),
 }
 
 /// Why a scheduler does not start, or ends.
@@ -84,12 +110,18 @@ pub enum Error {
     Region(String),
     #[error("the URL to advertise must start with http:// or https://, and {0:?} does not")]
     Advertise(String),
+    #[error(
+        "{0} is where this scheduler listens, but not an address at which others reach it; say by which URL they do"
+    )]
+    Unreachable(SocketAddr),
     #[error(transparent)]
     Keys(#[from] keys::Error),
     #[error(transparent)]
     Journal(#[from] journal::Error),
     #[error(transparent)]
     Recovery(#[from] RecoveryError),
+    #[error("cannot use the system's certificates for TLS")]
+    Certificates(#[source] io::Error),
     #[error("the system gives no random numbers: {0}")]
     Entropy(getrandom::Error),
     #[error("the system gives no thread")]
@@ -113,12 +145,101 @@ pub async fn run(
     // Bound before anything is written, so that a port that is taken changes nothing else.
     let listener = bind(config.listen).await?;
     let listen = listener.local_addr().map_err(|source| Error::Listen { address: config.listen, source })?;
-    let keys = KeyFile::open(&config.data_dir)?;
-    let journal = Box::new(EmbeddedJournal::open(&config.data_dir)?);
-    if let Some(first) = keys.ensure_first()? {
-        tracing::info!(id = first.id, "the first access key was made");
+    match config.journal.clone() {
+        Store::Embedded => {
+            let keys = KeyFile::open(&config.data_dir)?;
+            let journal = Box::new(EmbeddedJournal::open(&config.data_dir)?);
+            if let Some(first) = keys.ensure_first()? {
+                tracing::info!(id = first.id, "the first access key was made");
+            }
+            serve(config, home, keys, journal, (listener, listen), shutdown, ready).await
+        }
+        Store::Etcd(location) => {
+            serve_among_others(config, home, location, (listener, listen), shutdown, ready).await
+        }
     }
-    serve(config, home, keys, journal, (listener, listen), shutdown, ready).await
+}
+
+/// One scheduler of several.
+async fn serve_among_others(
+    config: Config,
+    home: Home,
+    location: Location,
+    (listener, listen): (TcpListener, SocketAddr),
+    shutdown: impl Future<Output = ()>,
+    ready: oneshot::Sender<SocketAddr>,
+) -> Result<(), Error> {
+    let own = own_url(&config, listen)?;
+    let log = Arc::new(Log::open(&location)?);
+    let entropy = Entropy::from_system().map_err(Error::Entropy)?;
+    let mut shutdown = std::pin::pin!(shutdown);
+    let keys = tokio::select! {
+        () = shutdown.as_mut() => return Ok(()),
+        keys = shared_keys(SharedKeys::beside(log.clone(), &location)) => keys?,
+    };
+    let tls = Tls::for_urls(std::iter::once(own.as_str()));
+    let node = Node {
+        log,
+        home,
+        authenticator: Arc::new(Authenticator::new(KeyRing::Shared(keys), config.region)),
+        roles: Roles::new(config.roles.as_ref(), entropy.clone()),
+        entropy,
+        http: outgoing::client(tls).map_err(Error::Certificates)?,
+        own,
+        listen,
+        clusters: config.clusters,
+        consistency: config.reads,
+    };
+    let (stop_serving, stop) = watch::channel(false);
+    let mut server = None;
+    let ended = node
+        .run(
+            async {
+                shutdown.await;
+                tracing::info!("the scheduler is stopping");
+                stop_serving.send_replace(true);
+            },
+            |router| {
+                server = Some(tokio::spawn(http::serve(listener, router, stop)));
+                tracing::info!(%listen, journal = %location, "the scheduler serves, one of several");
+                // The caller may not care.
+                let _ = ready.send(listen);
+            },
+        )
+        .await;
+    if let Some(server) = server.filter(|_| ended.is_ok()) {
+        server.await.map_err(|_| Error::Failed)?;
+    }
+    ended
+}
+
+/// The keys on etcd, as soon as it answers.
+async fn shared_keys(keys: SharedKeys) -> Result<SharedRing, Error> {
+    loop {
+        let first = async {
+            if let Some(first) = keys.ensure_first().await? {
+                tracing::info!(id = first.id, "the first access key was made");
+            }
+            keys.clone().follow().await
+        };
+        match first.await {
+            Ok(ring) => return Ok(ring),
+            Err(error @ (keys::Error::Shared(_) | keys::Error::Contended)) => {
+                tracing::warn!(%error, "waiting for etcd");
+                tokio::time::sleep(ETCD_RETRY).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// The URL by which others reach this scheduler.
+fn own_url(config: &Config, listen: SocketAddr) -> Result<String, Error> {
+    match &config.advertise {
+        Some(url) => Ok(url.trim_end_matches('/').to_owned()),
+        None if listen.ip().is_unspecified() => Err(Error::Unreachable(listen)),
+        None => Ok(format!("http://{listen}")),
+    }
 }
 
 async fn serve(
@@ -132,7 +253,7 @@ async fn serve(
 ) -> Result<(), Error> {
     let caller = home.root_arn();
     let recovered = driver::recover(&mut *journal, home)?;
-    let clock = Clock::not_before(recovered.latest);
+    let clock = Clock::in_epoch(recovered.latest, recovered.epoch);
     let entropy = Entropy::from_system().map_err(Error::Entropy)?;
     let events_per_snapshot_min = driver::EVENTS_PER_SNAPSHOT_MIN;
     let surroundings =
@@ -143,13 +264,14 @@ async fn serve(
     create_clusters(&driver, &config.clusters).await?;
 
     let (stop_serving, stop) = watch::channel(false);
-    let authenticator = Authenticator::new(keys, config.region);
+    let authenticator = Arc::new(Authenticator::new(KeyRing::File(keys), config.region));
     let sessions = Sessions::default();
     let (hosts, hints) = Hosts::new();
     let advertise = config.advertise;
     let app = Arc::new(App {
         roles: Roles::new(config.roles.as_ref(), entropy.clone()),
         driver,
+        authority: Authority::Alone,
         authenticator,
         sessions,
         hosts,

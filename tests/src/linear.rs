@@ -47,14 +47,17 @@ pub struct Violation<I, O> {
     pub unexplained: Operation<I, O>,
 }
 
+/// What happened to one object of a model.
+pub type History<M> = Vec<Operation<<M as Model>::Input, <M as Model>::Output>>;
+
+/// What is wrong with the history of one object of a model.
+pub type Flaw<M> = Violation<<M as Model>::Input, <M as Model>::Output>;
+
 /// Checks the history of one object.
 ///
 /// # Errors
 /// The violation, if the history cannot be explained.
-pub fn check<M: Model>(
-    model: &M,
-    history: &[Operation<M::Input, M::Output>],
-) -> Result<(), Violation<M::Input, M::Output>> {
+pub fn check<M: Model>(model: &M, history: &[Operation<M::Input, M::Output>]) -> Result<(), Flaw<M>> {
     let mut search = Search::new(model, history);
     if search.run() { Ok(()) } else { Err(search.violation()) }
 }
@@ -65,8 +68,8 @@ pub fn check<M: Model>(
 /// The first object whose history cannot be explained.
 pub fn check_each<M: Model, K: Ord + Clone>(
     model: &M,
-    histories: &BTreeMap<K, Vec<Operation<M::Input, M::Output>>>,
-) -> Result<(), (K, Violation<M::Input, M::Output>)> {
+    histories: &BTreeMap<K, History<M>>,
+) -> Result<(), (K, Flaw<M>)> {
     histories
         .iter()
         .try_for_each(|(name, history)| check(model, history).map_err(|violation| (name.clone(), violation)))

@@ -1,9 +1,11 @@
-//! `ecsr key`: the access keys that the local scheduler accepts. They are a file in its data directory; a
-//! running scheduler notices a change by itself, so nothing is sent anywhere.
+//! `ecsr key`: the access keys that the local scheduler accepts. They are a file in its data directory, or on etcd for
+//! schedulers that share a journal there; a running scheduler notices a change by itself, so nothing is sent to it.
 
+use std::future::Future;
 use std::path::Path;
 
-use ecsr_scheduler::keys::{AccessKey, Error, KeyFile};
+use ecsr_scheduler::journal::Location;
+use ecsr_scheduler::keys::{AccessKey, Error, KeyFile, SharedKeys};
 use serde_json::{Value, json};
 
 use crate::error::{Failure, Kind, in_full, not_found};
@@ -13,8 +15,19 @@ use crate::output::text::{age, list, text};
 use crate::output::{note, show};
 
 /// Create, list and delete access keys of the local ecsr
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The keys of the schedulers that share this journal, instead of those of the data directory
+    #[arg(long, global = true, env = "ECSR_JOURNAL", value_name = "etcd://HOST[:PORT],.../PREFIX")]
+    journal: Option<Location>,
+
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// What is done with keys.
 #[derive(Debug, clap::Subcommand)]
-pub(crate) enum Verb {
+enum Verb {
     /// Create an access key; its secret is shown by `create` alone
     #[command(
         visible_alias = "new",
@@ -31,7 +44,7 @@ pub(crate) enum Verb {
 
 /// Flags of `key create`.
 #[derive(Debug, clap::Args)]
-pub(crate) struct CreateArgs {
+struct CreateArgs {
     /// Who or what the key is for
     #[arg(long, value_name = "TEXT", default_value = "")]
     description: String,
@@ -39,7 +52,7 @@ pub(crate) struct CreateArgs {
 
 /// Flags of `key delete`.
 #[derive(Debug, clap::Args)]
-pub(crate) struct DeleteArgs {
+struct DeleteArgs {
     /// The access key id
     id: String,
 }
@@ -51,13 +64,54 @@ const COLUMNS: [Column; 3] = [
 ];
 
 /// Runs the verb.
-pub(crate) fn run(globals: &Globals, verb: Verb) -> anyhow::Result<()> {
+pub(crate) fn run(globals: &Globals, args: Args) -> anyhow::Result<()> {
     let data_dir = globals.data_dir()?;
-    match verb {
-        Verb::Create(args) => create(globals, &data_dir, &args),
-        Verb::List => list_all(globals, &data_dir),
-        Verb::Delete(args) => delete(globals, &data_dir, &args),
+    let keys = match &args.journal {
+        Some(location) => Keys::Shared(SharedKeys::open(location).map_err(failed)?),
+        None => Keys::File(open(&data_dir)?),
+    };
+    match args.verb {
+        Verb::Create(args) => create(globals, &keys, &args),
+        Verb::List => list_all(globals, &keys),
+        Verb::Delete(args) => delete(globals, &keys, &data_dir, &args),
     }
+}
+
+/// The keys that the verb is about.
+enum Keys {
+    File(KeyFile),
+    Shared(SharedKeys),
+}
+
+impl Keys {
+    fn create(&self, description: &str) -> Result<AccessKey, Failure> {
+        match self {
+            Self::File(file) => file.create(description).map_err(failed),
+            Self::Shared(shared) => finish(shared.create(description)),
+        }
+    }
+
+    fn list(&self) -> Result<Vec<AccessKey>, Failure> {
+        match self {
+            Self::File(file) => file.list().map_err(failed),
+            Self::Shared(shared) => finish(shared.list()),
+        }
+    }
+
+    fn delete(&self, id: &str) -> Result<(), Failure> {
+        match self {
+            Self::File(file) => file.delete(id).map_err(failed),
+            Self::Shared(shared) => finish(shared.delete(id)),
+        }
+    }
+}
+
+/// Carries one call to etcd out.
+fn finish<T>(call: impl Future<Output = Result<T, Error>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime =
+        runtime.map_err(|error| Failure::new(Kind::Failed, format!("cannot start a runtime: {error}")))?;
+    runtime.block_on(call).map_err(failed)
 }
 
 /// The first key of `data_dir`, which the scheduler makes at its first start: the one that `up` and `env`
@@ -82,6 +136,7 @@ fn open(data_dir: &Path) -> Result<KeyFile, Failure> {
 fn failed(error: Error) -> Failure {
     match error {
         Error::Unknown(_) => not_found(error.to_string()).hint("`ecsr key list` shows the keys"),
+        Error::Shared(_) => Failure::new(Kind::Unreachable, in_full(&error)),
         error => Failure::new(Kind::Failed, in_full(&error)),
     }
 }
@@ -91,8 +146,8 @@ fn public(key: &AccessKey) -> Value {
     json!({"accessKeyId": key.id, "description": key.description, "createdAt": key.created_at})
 }
 
-fn create(globals: &Globals, data_dir: &Path, args: &CreateArgs) -> anyhow::Result<()> {
-    let key = open(data_dir)?.create(&args.description).map_err(failed)?;
+fn create(globals: &Globals, keys: &Keys, args: &CreateArgs) -> anyhow::Result<()> {
+    let key = keys.create(&args.description)?;
     let mut shown = public(&key);
     shown["secretAccessKey"] = json!(key.secret);
     show(globals.output, &shown, |key| {
@@ -104,15 +159,15 @@ fn create(globals: &Globals, data_dir: &Path, args: &CreateArgs) -> anyhow::Resu
     })
 }
 
-fn list_all(globals: &Globals, data_dir: &Path) -> anyhow::Result<()> {
-    let keys: Vec<_> = open(data_dir)?.list().map_err(failed)?.iter().map(public).collect();
+fn list_all(globals: &Globals, keys: &Keys) -> anyhow::Result<()> {
+    let keys: Vec<_> = keys.list()?.iter().map(public).collect();
     show(globals.output, &json!({ "accessKeys": keys }), |answer| {
         table::render(&COLUMNS, list(answer, "accessKeys"))
     })
 }
 
-fn delete(globals: &Globals, data_dir: &Path, args: &DeleteArgs) -> anyhow::Result<()> {
-    open(data_dir)?.delete(&args.id).map_err(failed)?;
+fn delete(globals: &Globals, keys: &Keys, data_dir: &Path, args: &DeleteArgs) -> anyhow::Result<()> {
+    keys.delete(&args.id)?;
     let used_here =
         crate::context::Context::load(data_dir)?.is_some_and(|context| context.access_key_id == args.id);
     if used_here {

@@ -5,6 +5,8 @@ use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
+use ecsr_scheduler::journal::Location;
+use ecsr_scheduler::{Consistency, Store};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
@@ -26,6 +28,7 @@ pub(crate) const EXAMPLES: &str = "\
 Examples:
   ecsr scheduler --data-dir /srv/ecsr --listen 0.0.0.0:7070 --advertise http://10.0.0.5:7070
   ecsr key list --data-dir /srv/ecsr
+  ecsr scheduler --journal etcd://10.0.0.1,10.0.0.2,10.0.0.3/ecsr --listen 10.0.0.1:7070    (one of three)
 
 A scheduler on more than a loopback address serves plain HTTP with signed requests: put TLS in front of it.";
 
@@ -39,9 +42,27 @@ pub(crate) struct Args {
     #[command(flatten)]
     identity: Identity,
 
+    /// Keep the journal and the access keys on etcd, shared with other schedulers of which one leads
+    #[arg(long, env = "ECSR_JOURNAL", value_name = "etcd://HOST[:PORT],.../PREFIX")]
+    journal: Option<Location>,
+
+    /// What reads say on several schedulers: all that had happened, or what the one that is asked knows
+    #[arg(long, env = "ECSR_READS", value_enum, default_value_t)]
+    reads: Reads,
+
     /// Become the leader of a session of its own; for `up --detach`
     #[arg(long, hide = true)]
     own_session: bool,
+}
+
+/// How much a read is to know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Reads {
+    /// Everything that had happened when it came; costs a question to etcd
+    #[default]
+    Confirmed,
+    /// What the scheduler knows that is asked, a few milliseconds old as a rule
+    Local,
 }
 
 /// What a scheduler is called, in ARNs and towards agents.
@@ -125,7 +146,7 @@ impl Settings {
         flags
     }
 
-    async fn config(&self) -> ecsr_scheduler::Config {
+    async fn config(&self, store: Store, reads: Reads) -> ecsr_scheduler::Config {
         let environment = Target::Configured { endpoint_url: None, region: None, profile: None };
         let roles = if self.assume_roles { Some(aws::load(&environment).await) } else { None };
         ecsr_scheduler::Config {
@@ -136,6 +157,11 @@ impl Settings {
             region: self.region.clone(),
             clusters: vec![self.cluster.clone()],
             advertise: self.advertise.clone(),
+            journal: store,
+            reads: match reads {
+                Reads::Confirmed => Consistency::Confirmed,
+                Reads::Local => Consistency::Local,
+            },
         }
     }
 }
@@ -159,20 +185,33 @@ pub(crate) async fn run(globals: &Globals, args: Args) -> anyhow::Result<()> {
     let settings = Settings::new(globals, args.listen, &args.identity)?;
     let lock = Lock::acquire(&settings.data_dir)?;
     let said = |endpoint: &str| note(&format!("serving ECS on {endpoint}"));
-    Ok(serve(&settings, lock, signals::end_wanted(), said).await?)
+    let store = args.journal.map_or(Store::Embedded, Store::Etcd);
+    let config = settings.config(store, args.reads).await;
+    Ok(serve_with(&settings, config, lock, signals::end_wanted(), said).await?)
 }
 
 /// Serves until `shutdown`, holding `lock`; calls `serving` once, with the local URL, when requests are
 /// answered.
 pub(crate) async fn serve(
     settings: &Settings,
+    lock: Lock,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+    serving: impl FnOnce(&str),
+) -> Result<(), Failure> {
+    let config = settings.config(Store::Embedded, Reads::default()).await;
+    serve_with(settings, config, lock, shutdown, serving).await
+}
+
+async fn serve_with(
+    settings: &Settings,
+    config: ecsr_scheduler::Config,
     mut lock: Lock,
     shutdown: impl Future<Output = ()> + Send + 'static,
     serving: impl FnOnce(&str),
 ) -> Result<(), Failure> {
     let (ready, bound) = oneshot::channel();
     // On the heap, for it is large and would be moved about with every future that holds it.
-    let mut scheduler = Box::pin(ecsr_scheduler::run(settings.config().await, shutdown, ready));
+    let mut scheduler = Box::pin(ecsr_scheduler::run(config, shutdown, ready));
     let address = tokio::select! {
         ended = &mut scheduler => return ended.map_err(|error| failed(settings, &error)),
         bound = bound => bound.ok(),

@@ -161,6 +161,10 @@ impl Channel<'_> {
         while let Some(output) = self.conversation.next_output() {
             match output {
                 Output::Send(message) => {
+                    // What a deposed leader wants done is nobody's order any more.
+                    if !self.app.authority.may_speak().await {
+                        return Err(End::Stopping);
+                    }
                     self.app.clock.counted(self.conversation.number());
                     wire::send(&mut self.socket, message.encode()).await?;
                 }

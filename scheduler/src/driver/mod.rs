@@ -29,6 +29,7 @@ pub(crate) use self::bulletin::{Bulletin, Subscription};
 pub use self::desk::{Append, Desk, Position, Sealed, Settled};
 pub use self::news::{News, Stirred};
 pub use self::recovery::{Error as RecoveryError, Recovered, recover};
+pub(crate) use self::recovery::{Events, check_founding};
 pub(crate) use self::writer::Stopped;
 use self::writer::Writer;
 
@@ -75,6 +76,7 @@ struct Request {
 pub(crate) struct Driver {
     queue: mpsc::Sender<Request>,
     published: watch::Receiver<Arc<State>>,
+    reached: watch::Receiver<u64>,
     bulletin: Bulletin,
 }
 
@@ -101,8 +103,9 @@ impl Driver {
     ) -> io::Result<(Self, oneshot::Receiver<Stopped>)> {
         let (queue, requests) = mpsc::channel(QUEUE_COMMANDS_MAX);
         let (publisher, published) = watch::channel(recovered.state.clone());
+        let (reached, reaching) = watch::channel(recovered.next_index);
         let bulletin = Bulletin::default();
-        let mut writer = Writer::new(recovered, journal, surroundings, publisher, bulletin.clone());
+        let mut writer = Writer::new(recovered, journal, surroundings, publisher, reached, bulletin.clone());
         let (opened, is_open) = oneshot::channel();
         let (ended, end) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
@@ -118,7 +121,7 @@ impl Driver {
         })?;
         // If the writer failed already, its end says so.
         let _ = is_open.await;
-        Ok((Self { queue, published, bulletin }, end))
+        Ok((Self { queue, published, reached: reaching, bulletin }, end))
     }
 
     /// Has a command decided and made durable.
@@ -139,6 +142,13 @@ impl Driver {
         self.published.borrow().clone()
     }
 
+    /// Resolves when the published state holds every record before that index, or never will.
+    pub(crate) async fn published_through(&self, next_index: u64) {
+        let mut reached = self.reached.clone();
+        // An error is a writer that has ended, after which nothing is published.
+        let _ = reached.wait_for(|reached| *reached >= next_index).await;
+    }
+
     /// The news of an instance from here on.
     pub(crate) fn subscribe(&self, instance: &InstanceKey) -> Subscription {
         self.bulletin.subscribe(instance)
@@ -146,7 +156,7 @@ impl Driver {
 }
 
 /// A journal error with all its causes in one line, for the log.
-fn explain(error: &journal::Error) -> String {
+pub(crate) fn explain(error: &journal::Error) -> String {
     let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

@@ -194,8 +194,10 @@ fn apply_all(decoded: &Receiver<Decoded>, home: Home, founding: &Founding) -> Re
     let (mut latest, mut events, mut is_founded) = (Timestamp::default(), Events::default(), false);
     for entry in decoded {
         match &entry.founded {
-            Some(found) if found == founding => is_founded = true,
-            Some(found) => return Err(other_home(found, founding)),
+            Some(found) => {
+                check_founding(found, founding)?;
+                is_founded = true;
+            }
             None if is_founded => {}
             None => return Err(Error::Unfounded),
         }
@@ -210,11 +212,15 @@ fn apply_all(decoded: &Receiver<Decoded>, home: Home, founding: &Founding) -> Re
     Ok(Replayed { state, latest, events })
 }
 
-fn other_home(found: &Founding, wanted: &Founding) -> Error {
-    Error::OtherHome {
+/// Refuses a journal of another account or region.
+pub(crate) fn check_founding(found: &Founding, wanted: &Founding) -> Result<(), Error> {
+    if found == wanted {
+        return Ok(());
+    }
+    Err(Error::OtherHome {
         found_account: found.account.clone(),
         found_region: found.region.clone(),
         account: wanted.account.clone(),
         region: wanted.region.clone(),
-    }
+    })
 }

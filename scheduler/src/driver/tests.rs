@@ -78,7 +78,9 @@ async fn commands_that_arrive_together_share_one_append() {
     let (_stop, stopped) = watch::channel(false);
     let surroundings = surroundings(&recovered);
     let lent = Box::new(journal.clone());
-    Writer::new(recovered, lent, surroundings, publisher, Bulletin::default()).run(requests, stopped).await;
+    let (reached, _) = watch::channel(0);
+    let writer = Writer::new(recovered, lent, surroundings, publisher, reached, Bulletin::default());
+    writer.run(requests, stopped).await;
     for answer in answers {
         answer.await.unwrap().unwrap();
     }

@@ -55,6 +55,8 @@ pub(super) struct Writer {
     wake: tokio::time::Instant,
     surroundings: Surroundings,
     publisher: watch::Sender<Arc<State>>,
+    /// The index of the first record that the published state does not hold.
+    reached: watch::Sender<u64>,
     bulletin: Bulletin,
 }
 
@@ -67,6 +69,7 @@ impl Writer {
         journal: Box<dyn Journal>,
         surroundings: Surroundings,
         publisher: watch::Sender<Arc<State>>,
+        reached: watch::Sender<u64>,
         bulletin: Bulletin,
     ) -> Self {
         let position = Position { epoch: recovered.epoch, next_index: recovered.next_index };
@@ -83,6 +86,7 @@ impl Writer {
             wake: tokio::time::Instant::now(),
             surroundings,
             publisher,
+            reached,
             bulletin,
         }
     }
@@ -220,6 +224,7 @@ impl Writer {
         let Settled { state, answers, stirred } = settled;
         self.plan_wake();
         self.publisher.send_replace(state.clone());
+        self.reached.send_replace(self.desk.position().next_index);
         self.bulletin.post(stirred);
         for (caller, outcome) in answers {
             let answer = outcome.map(|reply| Done { state: state.clone(), reply }).map_err(Failure::Refused);

@@ -14,12 +14,15 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use ecsr_api::ApiError;
 use ecsr_api::ecs::{self, ErrorCode, Operation};
+use ecsr_core::command::Command;
 use ecsr_core::{read, view};
 
 use super::body;
 use crate::agents::{ACS_PATH, TCS_PATH};
 use crate::app::App;
+use crate::auth::Authenticator;
 use crate::driver::Failure;
+use crate::entropy::Entropy;
 
 const TARGET_HEADER: &str = "x-amz-target";
 const REQUEST_ID_HEADER: &str = "x-amzn-requestid";
@@ -30,36 +33,54 @@ const CONTENT_TYPES: [&str; 2] = [ecs::CONTENT_TYPE, "application/x-amz-json-1.0
 pub(super) async fn call(State(app): State<Arc<App>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let answered = answer(&app, &parts, body).await;
-    respond(&app, &parts.headers, answered)
+    respond(&app.entropy, &parts.headers, answered)
 }
 
 /// Any other method or path.
 pub(super) async fn nothing_here(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
-    let mut response = respond(&app, &headers, Err(ApiError::unknown_operation()));
+    let mut response = respond(&app.entropy, &headers, Err(ApiError::unknown_operation()));
     *response.status_mut() = StatusCode::NOT_FOUND;
     response
 }
 
 async fn answer(app: &App, parts: &Parts, body: Body) -> Result<Vec<u8>, ApiError> {
     let body = body::read(body).await?;
-    app.authenticator.request(parts, &body)?;
-    let target = parts.headers.get(TARGET_HEADER).and_then(|value| value.to_str().ok());
-    let operation = ecs::operation_of_target(target.unwrap_or_default())?;
-    if let Some(answered) = read::answer(&app.driver.state(), operation, &body) {
-        return answered.map_err(ApiError::from);
-    }
+    let operation = admit(&app.authenticator, parts, &body)?;
     match operation {
-        Operation::DiscoverPollEndpoint => discover_poll_endpoint(app, &parts.headers, &body),
+        Operation::DiscoverPollEndpoint => poll_endpoint(&base_url(app, &parts.headers), &body),
         Operation::SubmitAttachmentStateChanges => acknowledge_attachments(&body),
-        _ => execute(app, operation, &body).await,
+        operation => {
+            if let Some(command) = ecsr_core::command::parse(operation, &body) {
+                return execute(app, operation, command?).await;
+            }
+            let state = app.authority.state(&app.driver).await?;
+            let answered = read::answer(&state, operation, &body);
+            Ok(answered.ok_or_else(|| not_served(operation))??)
+        }
     }
 }
 
-async fn execute(app: &App, operation: Operation, body: &[u8]) -> Result<Vec<u8>, ApiError> {
-    let command = ecsr_core::command::parse(operation, body).ok_or_else(|| not_served(operation))??;
+/// What a request asks for, once it is known whose it is.
+pub(crate) fn admit(
+    authenticator: &Authenticator,
+    parts: &Parts,
+    body: &[u8],
+) -> Result<Operation, ApiError> {
+    authenticator.request(parts, body)?;
+    let target = parts.headers.get(TARGET_HEADER).and_then(|value| value.to_str().ok());
+    ecs::operation_of_target(target.unwrap_or_default())
+}
+
+async fn execute(app: &App, operation: Operation, command: Command) -> Result<Vec<u8>, ApiError> {
     match app.driver.execute(command).await {
-        Ok(done) => Ok(view::respond(&done.state, operation, &done.reply)),
-        Err(Failure::Refused(refusal)) => Err(refusal.into()),
+        Ok(done) => {
+            app.authority.confirm().await?;
+            Ok(view::respond(&done.state, operation, &done.reply))
+        }
+        Err(Failure::Refused(refusal)) => {
+            app.authority.confirm().await?;
+            Err(refusal.into())
+        }
         Err(Failure::NotDurable) => {
             Err(ApiError::server("The request could not be written to the journal. Try again later."))
         }
@@ -69,15 +90,14 @@ async fn execute(app: &App, operation: Operation, body: &[u8]) -> Result<Vec<u8>
     }
 }
 
-fn not_served(operation: Operation) -> ApiError {
+pub(crate) fn not_served(operation: Operation) -> ApiError {
     let message = format!("{} is not supported by this endpoint yet.", operation.name());
     ApiError::new(ErrorCode::UnsupportedFeatureException, message)
 }
 
 /// Tells an agent where its channels are. Agents make `ws` of `http`, and refuse any other scheme.
-fn discover_poll_endpoint(app: &App, headers: &HeaderMap, body: &[u8]) -> Result<Vec<u8>, ApiError> {
+pub(crate) fn poll_endpoint(base: &str, body: &[u8]) -> Result<Vec<u8>, ApiError> {
     let _: ecs::DiscoverPollEndpointRequest = ecs::read_request(body)?;
-    let base = base_url(app, headers);
     // Service Connect's relay would be configured over ACS as well.
     let response = ecs::DiscoverPollEndpointResponse {
         endpoint: Some(format!("{base}{ACS_PATH}")),
@@ -98,7 +118,7 @@ fn base_url(app: &App, headers: &HeaderMap) -> String {
 }
 
 /// Network interfaces and volumes are attached by Amazon's machinery, of which there is none here to be told.
-fn acknowledge_attachments(body: &[u8]) -> Result<Vec<u8>, ApiError> {
+pub(crate) fn acknowledge_attachments(body: &[u8]) -> Result<Vec<u8>, ApiError> {
     let _: ecs::SubmitAttachmentStateChangesRequest = ecs::read_request(body)?;
     Ok(json(&ecs::SubmitAttachmentStateChangesResponse { acknowledgment: Some("ACCEPTED".to_owned()) }))
 }
@@ -107,14 +127,19 @@ fn json(response: &impl serde::Serialize) -> Vec<u8> {
     serde_json::to_vec(response).expect("wire types always serialise")
 }
 
-fn respond(app: &App, request: &HeaderMap, answered: Result<Vec<u8>, ApiError>) -> Response {
+/// The answer as it goes out.
+pub(crate) fn respond(
+    entropy: &Entropy,
+    request: &HeaderMap,
+    answered: Result<Vec<u8>, ApiError>,
+) -> Response {
     let (status, body) = match answered {
         Ok(body) => (StatusCode::OK, body),
         Err(error) => (status(&error), error.body().into_bytes()),
     };
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
-    let id = HeaderValue::try_from(app.entropy.uuid()).expect("a UUID is a header value");
+    let id = HeaderValue::try_from(entropy.uuid()).expect("a UUID is a header value");
     response.headers_mut().insert(REQUEST_ID_HEADER, id);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type(request)));
     response

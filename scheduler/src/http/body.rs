@@ -17,7 +17,7 @@ const DISCARDED_BYTES_MAX: usize = 16 * 1024 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The whole body, or the error to answer with.
-pub(super) async fn read(body: Body) -> Result<Vec<u8>, ApiError> {
+pub(crate) async fn read(body: Body) -> Result<Vec<u8>, ApiError> {
     let late = |_| ApiError::serialization("The request body did not arrive in time.");
     tokio::time::timeout(BODY_TIMEOUT, read_within(body)).await.map_err(late)?
 }

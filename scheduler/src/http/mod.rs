@@ -1,7 +1,7 @@
 //! The scheduler's one HTTP endpoint: the ECS API at `/`, the agents' channels below `/acs` and `/tcs`.
 
-mod api;
-mod body;
+pub(crate) mod api;
+pub(crate) mod body;
 mod server;
 
 use std::sync::Arc;

@@ -1,7 +1,8 @@
 //! The journal's seam: numbered records of bytes, durable in order, and a snapshot that stands for the oldest of them.
 //!
 //! What the bytes mean is [`record`]'s business, where they are kept the implementation's. [`EmbeddedJournal`] keeps
-//! them in one file of the data directory; [`FakeJournal`] keeps them in memory and fails when a test tells it to.
+//! them in one file of the data directory, `etcd` where several schedulers share them; [`FakeJournal`] keeps them in
+//! memory and fails when a test tells it to.
 //!
 //! Nothing here ever holds a whole state. A snapshot is written in chunks between appends, which go on meanwhile, and
 //! is read back chunk by chunk; so what a snapshot costs a write is one chunk, however large the state is.
@@ -15,6 +16,7 @@
 //! - Nothing is changed by a `load` that fails or whose visitor rejects something.
 
 mod embedded;
+pub(crate) mod etcd;
 mod fake;
 pub(crate) mod record;
 mod staged;
@@ -22,6 +24,7 @@ mod staged;
 use std::path::PathBuf;
 
 pub use self::embedded::EmbeddedJournal;
+pub use self::etcd::Location;
 pub use self::fake::{Failure, FakeJournal};
 
 /// Why the journal cannot be read or written.
@@ -52,6 +55,14 @@ pub enum Error {
     Write { source: Box<redb::Error> },
     #[error("this scheduler's epoch {held} has been superseded by epoch {current}")]
     Superseded { held: u64, current: u64 },
+    #[error(transparent)]
+    Etcd(#[from] etcd::ClientError),
+    #[error("the journal on etcd is damaged ({problem}); nothing was changed. Restore etcd from a backup")]
+    DamagedLog { problem: String },
+    #[error("this scheduler leads no more: its term {term} is over")]
+    Deposed { term: u64 },
+    #[error("nobody knows whether the journal took the write; this scheduler gives its lead up")]
+    Uncertain,
     #[error("{chunks} chunks of the snapshot through record {through} were to be kept, and {kept} are")]
     Incomplete { through: u64, chunks: u64, kept: u64 },
     /// Who reads the journal knows what was wrong.

@@ -52,6 +52,8 @@ impl Running {
             account: "123456789012".into(),
             region: "us-east-1".into(),
             clusters: vec!["default".into()],
+            journal: crate::Store::Embedded,
+            reads: crate::Consistency::default(),
             advertise: None,
             roles,
         };
