@@ -150,7 +150,7 @@ impl Channel<'_> {
     ) -> Result<(), End> {
         let (text, at) = (wire::text(received)?, self.moment());
         match text {
-            Some(text) => self.conversation.hear(&self.app.driver.state(), &text, at),
+            Some(text) => self.conversation.hear(&self.app.driver.state(), &text, at)?,
             None => self.conversation.heard(at),
         }
         Ok(())

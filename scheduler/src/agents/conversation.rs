@@ -35,6 +35,10 @@ const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(acs::HEARTBEAT_INTERVAL
 /// How long an agent may be silent. It answers each heartbeat, so this is several missed in a row.
 pub(super) const SILENCE_MAX: Duration = Duration::from_mins(2);
 
+/// Most frames that cannot be read, each of which is answered and logged. A sound agent sends none; a newer one may know
+/// a few that we do not.
+const UNREADABLE_MAX: u32 = 100;
+
 /// When something happens: by the wall, which messages carry, and since the conversation began by a clock that never
 /// jumps, on which its timers run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +76,8 @@ pub enum Over {
     Silent,
     #[error("the container instance is no longer registered")]
     Deregistered,
+    #[error("the agent sent more than {UNREADABLE_MAX} frames that cannot be read")]
+    Unreadable,
 }
 
 /// How a conversation begins.
@@ -98,6 +104,7 @@ pub struct Conversation {
     announcement: Announcement,
     ids: Context,
     number: i64,
+    unreadable: u32,
     heard_at: Duration,
     beat_at: Duration,
     outputs: VecDeque<Output>,
@@ -140,6 +147,7 @@ impl Conversation {
             announcement: Announcement::Due,
             ids: Context::new(Timestamp::default(), String::new(), seed),
             number,
+            unreadable: 0,
             heard_at: Duration::ZERO,
             beat_at: Duration::ZERO,
             outputs: VecDeque::new(),
@@ -178,17 +186,22 @@ impl Conversation {
     }
 
     /// Takes a text frame in.
-    pub fn hear(&mut self, state: &State, frame: &str, at: Moment) {
+    pub fn hear(&mut self, state: &State, frame: &str, at: Moment) -> Result<(), Over> {
         self.heard_at = at.elapsed;
         match acs::Message::decode(frame) {
             Ok(message) => self.take(state, message, at),
             Err(error) => {
                 let instance = self.instance.id;
                 tracing::warn!(%instance, %error, "an agent sent a frame that cannot be read");
+                if self.unreadable == UNREADABLE_MAX {
+                    return Err(Over::Unreadable);
+                }
+                self.unreadable += 1;
                 let exception = acs::Exception { message: Some(error.to_string()) };
                 self.send(acs::Message::BadRequestException(exception));
             }
         }
+        Ok(())
     }
 
     /// Takes note that the agent lives, though it said nothing.

@@ -34,6 +34,8 @@ pub(crate) const ACS_ROUTE: &str = "/acs/ws";
 pub(crate) const TCS_ROUTE: &str = "/tcs/ws";
 
 #[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
 mod role_tests;
 #[cfg(test)]
 mod tests;

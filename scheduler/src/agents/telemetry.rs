@@ -21,6 +21,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::conversation::{Over, SILENCE_MAX};
 use super::wire::{self, End};
 use crate::app::App;
+use crate::driver::Failure;
 
 /// Agents give up a silent connection after 60 to 120 seconds, and an agent without tasks publishes rarely.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(tcs::PUBLISH_INTERVAL_SECONDS);
@@ -115,14 +116,18 @@ impl Channel<'_> {
         }
     }
 
-    /// If this is lost, the agent's next message repeats it.
+    /// If this is lost, the agent's next message repeats it. The next frame is read once it is decided, so that an agent
+    /// that floods has one command in the writer's queue and no more.
     async fn publish_health(&mut self, request: &tcs::PublishHealthRequest) -> Result<(), End> {
         let tasks = news(&self.app.driver.state(), &self.key, request);
         if tasks.is_empty() {
             return Ok(());
         }
         let command = Command::HealthPublished { instance: self.key.clone(), tasks };
-        self.app.driver.submit(command).await.map(|_| ()).map_err(|_| End::Stopping)
+        match self.app.driver.execute(command).await {
+            Err(Failure::Stopping) => Err(End::Stopping),
+            Ok(_) | Err(Failure::Refused(_) | Failure::NotDurable) => Ok(()),
+        }
     }
 
     async fn send(&mut self, message: tcs::Message) -> Result<(), End> {

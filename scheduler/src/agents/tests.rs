@@ -20,11 +20,11 @@ pub(super) struct Joined {
 
 /// An agent's ACS channel.
 pub(super) struct Agent {
-    socket: Socket,
+    pub socket: Socket,
 }
 
 impl Joined {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         Self::start_on(Running::start().await).await
     }
 
@@ -39,14 +39,7 @@ impl Joined {
     }
 
     fn acs_path(&self) -> String {
-        let connect = acs::Connect {
-            agent_version: "1.2.3".into(),
-            cluster: "default".into(),
-            container_instance_arn: self.instance.clone(),
-            protocol_version: 2,
-            ..Default::default()
-        };
-        format!("/acs/ws?{}", connect.to_query())
+        acs_path(&self.instance)
     }
 
     fn tcs_path(&self) -> String {
@@ -67,8 +60,18 @@ impl Joined {
         Agent { socket: self.connect(&self.acs_path()).await.expect("the agent may connect") }
     }
 
+    /// The agent of a further instance.
+    pub(super) async fn another_agent(&self) -> Agent {
+        let registered = self
+            .running
+            .ask("RegisterContainerInstance", serde_json::to_value(registration()).unwrap())
+            .await;
+        let instance = registered["containerInstance"]["containerInstanceArn"].as_str().unwrap();
+        Agent { socket: self.connect(&acs_path(instance)).await.expect("the agent may connect") }
+    }
+
     /// Runs a task as soon as the instance is connected, and gives its ARN.
-    async fn run_task(&self) -> String {
+    pub(super) async fn run_task(&self) -> String {
         let answer = self.running.ask("RunTask", json!({"taskDefinition": "web"})).await;
         answer["tasks"][0]["taskArn"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
     }
@@ -79,7 +82,26 @@ impl Joined {
     }
 }
 
+fn acs_path(instance: &str) -> String {
+    let connect = acs::Connect {
+        agent_version: "1.2.3".into(),
+        cluster: "default".into(),
+        container_instance_arn: instance.to_owned(),
+        protocol_version: 2,
+        ..Default::default()
+    };
+    format!("/acs/ws?{}", connect.to_query())
+}
+
 impl Agent {
+    /// What lies below the WebSocket.
+    pub(super) fn stream(&mut self) -> &mut TcpStream {
+        match self.socket.get_mut() {
+            MaybeTlsStream::Plain(stream) => stream,
+            other => panic!("{other:?}"),
+        }
+    }
+
     /// The next message that is no heartbeat.
     pub(super) async fn hear(&mut self) -> acs::Message {
         loop {

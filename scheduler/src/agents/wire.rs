@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
-use futures_util::SinkExt;
+use futures_util::{Sink, SinkExt};
 
 use super::conversation::Over;
 use super::line;
@@ -47,7 +47,9 @@ impl End {
         match self {
             Self::Closed | Self::Broken | Self::Unanswered | Self::Stuck => None,
             Self::Over(Over::Silent | Over::Deregistered) | Self::Superseded => Some(close_code::NORMAL),
-            Self::NotAuthenticated(_) | Self::KeyDeleted => Some(close_code::POLICY),
+            Self::Over(Over::Unreadable) | Self::NotAuthenticated(_) | Self::KeyDeleted => {
+                Some(close_code::POLICY)
+            }
             Self::Stopping => Some(close_code::AWAY),
         }
     }
@@ -55,17 +57,21 @@ impl End {
 
 /// Sends one text frame.
 pub(super) async fn send(socket: &mut WebSocket, text: String) -> Result<(), End> {
-    put(socket, Message::Text(text.into())).await
+    put(SEND_TIMEOUT, socket, Message::Text(text.into())).await
 }
 
 /// Sends what needs no answer but the acknowledgement of the host's kernel: a pong that was not asked for, which RFC 6455
 /// has for this very purpose.
 pub(super) async fn pulse(socket: &mut WebSocket) -> Result<(), End> {
-    put(socket, Message::Pong(Bytes::new())).await
+    put(SEND_TIMEOUT, socket, Message::Pong(Bytes::new())).await
 }
 
-async fn put(socket: &mut WebSocket, message: Message) -> Result<(), End> {
-    match tokio::time::timeout(SEND_TIMEOUT, socket.send(message)).await {
+async fn put(
+    time: Duration,
+    socket: &mut (impl Sink<Message, Error = axum::Error> + Unpin),
+    message: Message,
+) -> Result<(), End> {
+    match tokio::time::timeout(time, socket.send(message)).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(broken(&error)),
         Err(_) => Err(End::Stuck),
@@ -109,6 +115,15 @@ fn cut(mut reason: String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_reader_that_takes_nothing_is_given_up() {
+        let mut stuck = std::pin::pin!(futures_util::sink::unfold((), |(), _: Message| {
+            std::future::pending::<Result<(), axum::Error>>()
+        }));
+        let sent = put(Duration::ZERO, &mut stuck, Message::Text("hello".into())).await;
+        assert!(matches!(sent, Err(End::Stuck)), "{sent:?}");
+    }
 
     #[test]
     fn a_reason_is_cut_between_letters() {

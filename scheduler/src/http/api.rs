@@ -18,6 +18,7 @@ use ecsr_core::command::Command;
 use ecsr_core::{read, view};
 
 use super::body;
+use super::share::Turn;
 use crate::agents::{ACS_PATH, TCS_PATH};
 use crate::app::App;
 use crate::auth::Authenticator;
@@ -31,8 +32,9 @@ const CONTENT_TYPES: [&str; 2] = [ecs::CONTENT_TYPE, "application/x-amz-json-1.0
 
 /// One API call.
 pub(super) async fn call(State(app): State<Arc<App>>, request: Request) -> Response {
-    let (parts, body) = request.into_parts();
-    let answered = answer(&app, &parts, body).await;
+    let (mut parts, body) = request.into_parts();
+    let turn = parts.extensions.remove::<Turn>();
+    let answered = answer(&app, &parts, body, turn).await;
     respond(&app.entropy, &parts.headers, answered)
 }
 
@@ -43,8 +45,13 @@ pub(super) async fn nothing_here(State(app): State<Arc<App>>, headers: HeaderMap
     response
 }
 
-async fn answer(app: &App, parts: &Parts, body: Body) -> Result<Vec<u8>, ApiError> {
+async fn answer(app: &App, parts: &Parts, body: Body, turn: Option<Turn>) -> Result<Vec<u8>, ApiError> {
     let body = body::read(body).await?;
+    // A body that arrives slowly takes nobody's turn.
+    let _turn = match turn {
+        Some(turn) => Some(turn.come().await),
+        None => None,
+    };
     let operation = admit(&app.authenticator, parts, &body)?;
     match operation {
         Operation::DiscoverPollEndpoint => poll_endpoint(&base_url(app, &parts.headers), &body),

@@ -3,6 +3,7 @@
 pub(crate) mod api;
 pub(crate) mod body;
 mod server;
+mod share;
 
 use std::sync::Arc;
 

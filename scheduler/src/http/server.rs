@@ -1,5 +1,7 @@
-//! Accepting connections, each within bounds: how many, how long their headers may take and how large they may be.
+//! Accepting connections, each within bounds: how many, how long their headers may take and how large they may be, and
+//! for how long a peer may take nothing.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,17 +10,19 @@ use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
+use super::share::{Share, Shares};
 use crate::agents::Line;
 use crate::stop;
 
 /// Most connections that make requests at one time; further ones wait in the kernel. Each of the agents that a cluster
 /// may have keeps one open for its reports, and as many again are left for clients. A connection that became an agent's
 /// channel is counted by the agents' own bound instead.
-const CONNECTIONS_MAX: usize = 10_000;
+pub(super) const CONNECTIONS_MAX: usize = 10_000;
 
 /// How long a connection may take for a request's headers, the idle time before them included. Longer than SDKs keep
 /// an idle connection in their pools when they are busy, short enough that forgotten ones do not add up.
@@ -30,6 +34,10 @@ const HEADERS_MAX: usize = 100;
 /// Most bytes of request line and headers: a presigned query with a session token fits well.
 const HEADERS_BYTES_MAX: usize = 64 * 1024;
 
+/// How long a peer may leave what it is sent untaken, in milliseconds. The kernel closes the connection then: nothing else
+/// bounds how long the rest of an answer waits for a reader that has stopped reading.
+const UNTAKEN_MILLIS_MAX: u32 = 30_000;
+
 /// How long requests under way may take to end when the scheduler stops.
 const STOP_GRACE: Duration = Duration::from_secs(5);
 
@@ -39,21 +47,25 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// Serves until `stopping` turns true and the requests under way have ended.
 pub(crate) async fn serve(listener: TcpListener, router: Router, mut stopping: watch::Receiver<bool>) {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let shares = Shares::default();
     let mut connections = JoinSet::new();
     loop {
-        let stream = tokio::select! {
+        let accepted = tokio::select! {
             () = stop::told(&mut stopping) => break,
             // Ended connections are taken out here, so the set does not grow with the number that ever were.
             Some(_) = connections.join_next() => continue,
-            stream = accept(&listener, &room) => stream,
+            accepted = accept(&listener, &room) => accepted,
         };
-        if let Some((stream, permit)) = stream {
-            let (router, stopping) = (router.clone(), stopping.clone());
-            connections.spawn(async move {
-                serve_connection(stream, router, stopping).await;
-                drop(permit);
-            });
-        }
+        let Some((stream, peer, permit)) = accepted else { continue };
+        let Some(share) = shares.enter(peer.ip()) else {
+            tracing::debug!(address = %peer.ip(), "an address has too many connections");
+            continue;
+        };
+        let (router, stopping) = (router.clone(), stopping.clone());
+        connections.spawn(async move {
+            serve_connection(stream, router, &share, stopping).await;
+            drop((share, permit));
+        });
     }
     drop(listener);
     let ended = async { while connections.join_next().await.is_some() {} };
@@ -65,10 +77,10 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, mut stopping: w
 async fn accept(
     listener: &TcpListener,
     room: &Arc<Semaphore>,
-) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     let permit = room.clone().acquire_owned().await.expect("the semaphore is never closed");
     match listener.accept().await {
-        Ok((stream, _)) => Some((stream, permit)),
+        Ok((stream, peer)) => Some((stream, peer, permit)),
         Err(error) => {
             tracing::warn!(%error, "a connection could not be accepted");
             tokio::time::sleep(ACCEPT_RETRY).await;
@@ -77,11 +89,19 @@ async fn accept(
     }
 }
 
-async fn serve_connection(stream: TcpStream, router: Router, mut stopping: watch::Receiver<bool>) {
+async fn serve_connection(
+    stream: TcpStream,
+    router: Router,
+    share: &Share,
+    mut stopping: watch::Receiver<bool>,
+) {
     // Answers are small: waiting for more to send only delays them. A socket that refuses is about to fail anyway.
     let _ = stream.set_nodelay(true);
+    // A peer that takes no byte for so long is gone, or holds what it asked for against us.
+    let _ = set_tcp_user_timeout(&stream, UNTAKEN_MILLIS_MAX);
     let (line, router) = (Line::of(&stream), TowerToHyperService::new(router));
-    let service = service_fn(move |mut request| {
+    let service = service_fn(|mut request: hyper::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(share.turn());
         if let Some(line) = &line {
             request.extensions_mut().insert(line.clone());
         }

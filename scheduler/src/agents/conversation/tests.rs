@@ -44,7 +44,8 @@ impl Talk {
     }
 
     fn hear(&mut self, message: &acs::Message) -> Vec<Output> {
-        self.conversation.hear(&self.world.state, &message.encode(), self.at());
+        let heard = self.conversation.hear(&self.world.state, &message.encode(), self.at());
+        heard.expect("the frame can be read");
         self.outputs()
     }
 
@@ -150,6 +151,18 @@ fn a_silent_agent_is_given_up_and_a_lively_one_is_not() {
         talk.wait(HEARTBEAT_INTERVAL).unwrap();
     }
     assert_eq!(talk.wait(HEARTBEAT_INTERVAL), Err(Over::Silent));
+}
+
+#[test]
+fn an_agent_that_talks_nonsense_is_answered_for_a_while() {
+    let (mut talk, _) = Talk::about(World::with_tasks(0));
+    let at = talk.at();
+    for _ in 0..UNREADABLE_MAX {
+        talk.conversation.hear(&talk.world.state, "?", at).unwrap();
+        assert_eq!(words(&talk.outputs()), ["BadRequestException"]);
+    }
+    assert_eq!(talk.conversation.hear(&talk.world.state, "?", at), Err(Over::Unreadable));
+    assert_eq!(talk.outputs(), []);
 }
 
 #[test]
