@@ -3,6 +3,7 @@
 //! Names are shared strings, since one cluster's name stands in every task's key. Ids of tasks and instances are 128
 //! random bits shown as 32 hex digits, as ECS shows them; deployments are numbered as `ecs-svc/<19 digits>`.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -38,7 +39,9 @@ macro_rules! hex_id {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+                let mut digits = [0; 32];
+                hex::encode_to_slice(self.0, &mut digits).expect("two digits for each of sixteen bytes");
+                f.write_str(str::from_utf8(&digits).expect("hexadecimal digits"))
             }
         }
 
@@ -115,32 +118,58 @@ impl fmt::Display for DeploymentId {
 }
 
 /// A task in its cluster. Ordered by cluster first, so that one cluster's tasks are one range.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskKey {
     pub cluster: Name,
     pub id: TaskId,
 }
 
 /// A container instance in its cluster.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstanceKey {
     pub cluster: Name,
     pub id: InstanceId,
 }
 
 /// A service in its cluster.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceKey {
     pub cluster: Name,
     pub name: Name,
 }
 
 /// A group of tasks in its cluster: `service:<name>` for a service, else what its caller named.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GroupKey {
     pub cluster: Name,
     pub group: Name,
 }
+
+/// Keys are ordered by cluster first, whose name is mostly the very same string: that is seen without reading it.
+macro_rules! ordered_within_cluster {
+    ($($key:ident by $member:ident),+) => {
+        $(
+            impl Ord for $key {
+                fn cmp(&self, other: &Self) -> Ordering {
+                    let cluster = if Arc::ptr_eq(&self.cluster, &other.cluster) {
+                        Ordering::Equal
+                    } else {
+                        self.cluster.cmp(&other.cluster)
+                    };
+                    cluster.then_with(|| self.$member.cmp(&other.$member))
+                }
+            }
+
+            impl PartialOrd for $key {
+                fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+                    Some(self.cmp(other))
+                }
+            }
+        )+
+    };
+}
+
+ordered_within_cluster!(TaskKey by id, InstanceKey by id, ServiceKey by name, GroupKey by group);
 
 /// One revision of a task definition family.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

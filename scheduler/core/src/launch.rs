@@ -25,7 +25,7 @@ pub struct Launch<'a> {
     pub demand: Arc<Demand>,
     pub launch_type: LaunchType,
     pub enable_execute_command: bool,
-    pub tags: Tags,
+    pub tags: Arc<Tags>,
 }
 
 impl Launch<'_> {
@@ -88,7 +88,7 @@ fn container(definition: &ecs::ContainerDefinition, context: &mut Context) -> Co
         image_digest: None,
         exit_code: None,
         reason: None,
-        network_bindings: Vec::new(),
+        network_bindings: Box::default(),
         health: Health::Unknown,
         health_checked: is_health_checked(definition),
     }

@@ -13,7 +13,8 @@ use crate::ids::{InstanceKey, Name, TaskKey};
 use crate::refusal::{Refusal, invalid};
 use crate::resolve;
 use crate::state::{
-    ContainerReport, Event, Health, Known, Report, Service, ServiceStatus, State, Stop, StopCode, Task,
+    ContainerReport, Event, Health, HexText, Known, PortBinding, Report, Service, ServiceStatus, State, Stop,
+    StopCode, Task,
 };
 
 /// Longest reason that is kept, in bytes; agents cut at the same length.
@@ -193,12 +194,16 @@ fn differs(task: &Task, change: &ContainerReport) -> bool {
     let Some(container) = task.containers.iter().find(|container| container.name == change.name) else {
         return false;
     };
+    let text = |text: &Option<String>| text.as_deref().map(HexText::from);
     change.known.is_some_and(|known| known > container.known)
-        || (change.runtime_id.is_some() && change.runtime_id != container.runtime_id)
-        || (change.image_digest.is_some() && change.image_digest != container.image_digest)
+        || (change.runtime_id.is_some() && text(&change.runtime_id) != container.runtime_id)
+        || (change.image_digest.is_some() && text(&change.image_digest) != container.image_digest)
         || (change.exit_code.is_some() && change.exit_code != container.exit_code)
-        || (change.reason.is_some() && change.reason != container.reason)
-        || change.network_bindings.as_ref().is_some_and(|bindings| *bindings != container.network_bindings)
+        || (change.reason.is_some() && change.reason.as_deref() != container.reason.as_deref())
+        || change.network_bindings.as_ref().is_some_and(|bindings| {
+            let reported = bindings.iter().cloned().map(PortBinding::from);
+            !reported.eq(container.network_bindings.iter().cloned())
+        })
 }
 
 /// Keeps the deployment's account of failures, to which a task that ends by itself adds.

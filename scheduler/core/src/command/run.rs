@@ -192,7 +192,7 @@ impl<'a> Order<'a> {
             overrides: Arc::new(overrides),
             launch_type,
             enable_execute_command: call.execute_command.unwrap_or(false),
-            tags: tags(state, call, definition)?,
+            tags: Arc::new(tags(state, call, definition)?),
         };
         Ok(Self { launch })
     }

@@ -44,7 +44,7 @@ fn tags_of(state: &State, resource: &Taggable) -> Tags {
         Taggable::Definition(id) => state.definitions.get(id).map(|found| &found.tags),
         Taggable::Instance(key) => state.instances.get(key).map(|found| &found.tags),
         Taggable::Service(key) => state.services.get(key).map(|found| &found.tags),
-        Taggable::Task(key) => state.tasks.get(key).map(|found| &found.tags),
+        Taggable::Task(key) => state.tasks.get(key).map(|found| &*found.tags),
     };
     tags.cloned().unwrap_or_default()
 }

@@ -133,7 +133,7 @@ fn state(machines: &[Machine], loads: &[Load], context: &mut Context) -> State {
             }),
             launch_type: LaunchType::Ec2,
             enable_execute_command: false,
-            tags: Tags::new(),
+            tags: Arc::default(),
         };
         if let Some(instance) = instances.get(*place) {
             state.apply(&Event::TaskPlaced(Arc::new(launch.on(instance, context))));

@@ -19,7 +19,7 @@ pub(super) fn list(
         Taggable::Definition(id) => state.definitions.get(id).map(|found| &found.tags),
         Taggable::Instance(key) => state.instances.get(key).map(|found| &found.tags),
         Taggable::Service(key) => state.services.get(key).map(|found| &found.tags),
-        Taggable::Task(key) => state.tasks.get(key).map(|found| &found.tags),
+        Taggable::Task(key) => state.tasks.get(key).map(|found| &*found.tags),
     };
     Ok(ecs::ListTagsForResourceResponse { tags: Some(tags.map(view::tags).unwrap_or_default()) })
 }

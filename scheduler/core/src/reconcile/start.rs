@@ -52,12 +52,13 @@ impl Needs {
             definition: &self.definition,
             origin: Origin::Service { name: service.key.name.clone(), deployment },
             group: self.group.clone(),
-            started_by: Some(Name::from(deployment.to_string())),
+            // Shown as its deployment.
+            started_by: None,
             overrides: Arc::default(),
             demand: self.demand.clone(),
             launch_type: service.spec.launch_type,
             enable_execute_command: service.spec.enable_execute_command,
-            tags: task_tags(service, &self.definition),
+            tags: Arc::new(task_tags(service, &self.definition)),
         }
     }
 }

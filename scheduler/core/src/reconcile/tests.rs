@@ -399,6 +399,8 @@ fn the_events_of_a_state_build_it_again() {
         strengths,
         ailing,
         agenda,
+        // Which task a pattern was taken from is of no consequence.
+        patterns: _,
         tallies,
     } = &world.state;
     assert_eq!((&again.clusters, &again.families), (clusters, families));

@@ -8,7 +8,8 @@ use imbl::OrdMap;
 use super::strength::{Footing, strengthened};
 use super::{
     Container, ContainerReport, Desired, Event, Health, Host, Instance, InstanceStatus, Known, Offer,
-    Presence, Report, SERVICE_EVENTS_MAX, Service, ServiceEvent, State, Stop, Tally, Task, Usage,
+    PortBinding, Presence, Report, SERVICE_EVENTS_MAX, Service, ServiceEvent, State, Stop, Tally, Task,
+    Usage,
 };
 use crate::ids::{InstanceKey, Name, ServiceKey, TaskKey};
 
@@ -26,6 +27,7 @@ impl State {
             }
             Event::DefinitionForgotten(id) => {
                 self.definitions.remove(id);
+                self.patterns.remove(id);
             }
             Event::FamilySaved { family, last_revision } => {
                 let family = self.families.entry(family.clone()).or_default();
@@ -43,7 +45,10 @@ impl State {
                 self.service_events.remove(key);
             }
             Event::ServiceLogged { service, event } => self.log(service, event),
-            Event::TaskPlaced(task) => self.put_task(None, Some(task.clone())),
+            Event::TaskPlaced(task) => {
+                let task = self.shared(task);
+                self.put_task(None, Some(task));
+            }
             Event::TaskAcknowledged(key) => self.change_task(key, |task| task.acknowledged = true),
             Event::TaskStopRequested { task, at, stop } => {
                 self.change_task(task, |task| request_stop(task, *at, stop));
@@ -56,7 +61,9 @@ impl State {
                 let task = self.tasks.get(key).cloned();
                 self.put_task(task, None);
             }
-            Event::TaskTagged { task, tags } => self.change_task(task, |task| task.tags.clone_from(tags)),
+            Event::TaskTagged { task, tags } => {
+                self.change_task(task, |task| task.tags = Arc::new(tags.clone()));
+            }
             Event::TokenUsed(token) => {
                 let key = (token.cluster.clone(), token.token.clone());
                 self.tokens.insert(key, Arc::new(token.clone()));
@@ -187,7 +194,10 @@ impl State {
 
     /// A change of a task that was there and stays: most of what is known of it is the same.
     fn reindex(&mut self, old: &Task, new: &Task) {
-        if let Some(host) = self.hosts.get_mut(&new.host()) {
+        let same_use = (old.known, old.desired) == (new.known, new.desired);
+        if !(same_use && old.host_ports() == new.host_ports())
+            && let Some(host) = self.hosts.get_mut(&new.host())
+        {
             host.usage.remove(old);
             host.usage.add(new);
         }
@@ -385,7 +395,7 @@ fn request_stop(task: &mut Task, at: Timestamp, stop: &Stop) {
     }
     task.desired = Desired::Stopped;
     task.times.stopping = Some(at);
-    task.stop = Some(stop.clone());
+    task.stop = Some(Box::new(stop.clone()));
     task.version += 1;
 }
 
@@ -406,7 +416,7 @@ fn take_report(task: &mut Task, report: &Report) {
             times.stopped = times.stopped.or(Some(report.at));
             times.stopping = times.stopping.or(Some(report.at));
             task.desired = Desired::Stopped;
-            task.stop = task.stop.take().or_else(|| report.stop.clone());
+            task.stop = task.stop.take().or_else(|| report.stop.clone().map(Box::new));
         }
     }
     task.known = task.known.max(report.known);
@@ -417,14 +427,18 @@ fn take_report(task: &mut Task, report: &Report) {
 
 fn take_container_report(container: &mut Container, change: &ContainerReport) {
     container.known = container.known.max(change.known.unwrap_or(container.known));
-    let ContainerReport { runtime_id, image_digest, exit_code, reason, network_bindings, .. } =
-        change.clone();
-    container.runtime_id = runtime_id.or(container.runtime_id.take());
-    container.image_digest = image_digest.or(container.image_digest.take());
-    container.exit_code = exit_code.or(container.exit_code);
-    container.reason = reason.or(container.reason.take());
-    if let Some(bindings) = network_bindings {
-        container.network_bindings = bindings;
+    if let Some(runtime_id) = &change.runtime_id {
+        container.runtime_id = Some(runtime_id.as_str().into());
+    }
+    if let Some(image_digest) = &change.image_digest {
+        container.image_digest = Some(image_digest.as_str().into());
+    }
+    container.exit_code = change.exit_code.or(container.exit_code);
+    if let Some(reason) = &change.reason {
+        container.reason = Some(reason.as_str().into());
+    }
+    if let Some(bindings) = &change.network_bindings {
+        container.network_bindings = bindings.iter().cloned().map(PortBinding::from).collect();
     }
 }
 

@@ -7,12 +7,14 @@
 mod agenda;
 mod apply;
 mod cluster;
+mod compact;
 mod event;
 mod host;
 mod instance;
 mod lookup;
 mod presence;
 mod service;
+mod share;
 mod snapshot;
 mod strength;
 mod task;
@@ -25,6 +27,7 @@ use imbl::{OrdMap, OrdSet, Vector};
 
 pub use self::agenda::Agenda;
 pub use self::cluster::{Cluster, ClusterStatus, Definition, DefinitionStatus, Family, Tags};
+pub use self::compact::{HexText, PortBinding};
 pub use self::event::{ContainerReport, Event, Report, Token};
 pub use self::host::{Host, Offer, Usage};
 pub use self::instance::{Instance, InstanceStatus, Protocol, Resources};
@@ -33,6 +36,7 @@ pub use self::service::{
     Bounds, CircuitBreaker, Deployment, PropagateTags, Rollout, SETTLED_AFTER, Scheduling, Service,
     ServiceEvent, ServiceSpec, ServiceStatus,
 };
+pub use self::share::Pattern;
 pub use self::snapshot::Picture;
 pub use self::strength::Strength;
 pub use self::task::{Container, Desired, Health, Known, LaunchType, Origin, Stop, StopCode, Task, Times};
@@ -77,6 +81,9 @@ pub struct State {
     pub ailing: OrdMap<ServiceKey, u32>,
     /// Derived: services by what moves them.
     pub agenda: Agenda,
+    /// Derived: what tasks of a definition have in common, kept once for all of them. Which task it was taken from makes
+    /// no difference to anything but memory.
+    pub patterns: OrdMap<DefinitionId, Pattern>,
     /// Derived: counts by cluster.
     pub tallies: OrdMap<Name, Tally>,
 }
@@ -110,6 +117,7 @@ impl State {
             strengths: OrdMap::new(),
             ailing: OrdMap::new(),
             agenda: Agenda::default(),
+            patterns: OrdMap::new(),
             tallies: OrdMap::new(),
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ecsr_api::{Timestamp, ecs};
 use serde::{Deserialize, Serialize};
 
-use super::{Protocol, SETTLED_AFTER, Tags};
+use super::{HexText, PortBinding, Protocol, SETTLED_AFTER, Tags};
 use crate::ids::{
     ContainerId, DefinitionId, DeploymentId, GroupKey, InstanceId, InstanceKey, Name, ServiceKey, TaskKey,
 };
@@ -33,10 +33,10 @@ pub struct Task {
     pub known: Known,
     /// Whether the agent has said that it stored the task; then it need not be sent again.
     pub acknowledged: bool,
-    pub containers: Vec<Container>,
-    pub tags: Tags,
+    pub containers: Box<[Container]>,
+    pub tags: Arc<Tags>,
     pub times: Times,
-    pub stop: Option<Stop>,
+    pub stop: Option<Box<Stop>>,
     /// Counts changes that ECS would announce; starts at 1.
     pub version: i64,
 }
@@ -95,17 +95,17 @@ impl Task {
         Some(self.times.started?.plus(wait))
     }
 
-    /// Every host port that the task holds: the fixed ones from the start, the dynamic ones once they are reported.
-    pub fn host_ports(&self) -> std::collections::BTreeSet<(Protocol, u16)> {
+    /// Every host port that the task holds, once: the fixed ones from the start, the dynamic ones once they are
+    /// reported.
+    pub fn host_ports(&self) -> Vec<(Protocol, u16)> {
         let fixed_tcp = self.demand.ports_tcp.iter().map(|port| (Protocol::Tcp, *port));
         let fixed_udp = self.demand.ports_udp.iter().map(|port| (Protocol::Udp, *port));
         let bound = self.containers.iter().flat_map(|container| &container.network_bindings);
-        let dynamic = bound.filter_map(|binding| {
-            let port = u16::try_from(binding.host_port?).ok().filter(|port| *port != 0)?;
-            let udp = binding.protocol.as_deref() == Some("udp");
-            Some((if udp { Protocol::Udp } else { Protocol::Tcp }, port))
-        });
-        fixed_tcp.chain(fixed_udp).chain(dynamic).collect()
+        let mut ports: Vec<(Protocol, u16)> =
+            fixed_tcp.chain(fixed_udp).chain(bound.filter_map(PortBinding::host_port)).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        ports
     }
 }
 
@@ -167,11 +167,11 @@ pub struct Container {
     /// Whether the task ends with this container.
     pub essential: bool,
     pub known: Known,
-    pub runtime_id: Option<String>,
-    pub image_digest: Option<String>,
+    pub runtime_id: Option<HexText>,
+    pub image_digest: Option<HexText>,
     pub exit_code: Option<i32>,
-    pub reason: Option<String>,
-    pub network_bindings: Vec<ecs::NetworkBinding>,
+    pub reason: Option<Box<str>>,
+    pub network_bindings: Box<[PortBinding]>,
     pub health: Health,
     /// Whether the container has a health check, so that its health matters.
     pub health_checked: bool,

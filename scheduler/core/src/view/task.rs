@@ -150,12 +150,12 @@ fn container(
         task_arn: Some(arn::task(state, &task.key)),
         name: Some(container.name.to_string()),
         image: effective.image,
-        image_digest: container.image_digest.clone(),
-        runtime_id: container.runtime_id.clone(),
+        image_digest: container.image_digest.as_ref().map(ToString::to_string),
+        runtime_id: container.runtime_id.as_ref().map(ToString::to_string),
         last_status: Some(container.known.as_str().to_owned()),
         exit_code: container.exit_code,
-        reason: container.reason.clone(),
-        network_bindings: bound.then(|| container.network_bindings.clone()),
+        reason: container.reason.as_deref().map(str::to_owned),
+        network_bindings: bound.then(|| container.network_bindings.iter().cloned().map(Into::into).collect()),
         network_interfaces: Some(Vec::new()),
         health_status: has_health(task).then(|| container.health.as_str().to_owned()),
         cpu: Some(effective.cpu.unwrap_or(0).to_string()),
@@ -257,7 +257,7 @@ mod tests {
             task.known = Known::Running;
             task.desired = Desired::Stopped;
             task.times.stopping = Some(NOW);
-            task.stop = Some(Stop { code: StopCode::UserInitiated, reason: "enough".to_owned() });
+            task.stop = Some(Box::new(Stop { code: StopCode::UserInitiated, reason: "enough".to_owned() }));
         });
         let shown = members(&world, &key);
         assert_eq!([&shown["lastStatus"], &shown["desiredStatus"]], ["RUNNING", "STOPPED"]);

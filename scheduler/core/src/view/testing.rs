@@ -61,13 +61,14 @@ impl World {
             task.acknowledged = true;
             task.times.started = Some(NOW);
             task.containers[0].known = Known::Running;
-            task.containers[0].network_bindings = vec![ecs::NetworkBinding {
+            let binding = ecs::NetworkBinding {
                 host_port: Some(32768),
                 container_port: Some(80),
                 protocol: Some("tcp".to_owned()),
                 bind_ip: Some("0.0.0.0".to_owned()),
                 ..ecs::NetworkBinding::default()
-            }];
+            };
+            task.containers[0].network_bindings = [binding.into()].into();
         });
         world.add_task(0xa2, |task| {
             task.origin = Origin::Service { name: "web".into(), deployment: new };
@@ -165,8 +166,8 @@ impl World {
             desired: Desired::Running,
             known: Known::Pending,
             acknowledged: false,
-            containers: vec![container("app")],
-            tags: tags(),
+            containers: [container("app")].into(),
+            tags: tags().into(),
             times: times(),
             stop: None,
             version: 1,
@@ -212,7 +213,7 @@ pub(crate) fn container(name: &str) -> Container {
         image_digest: None,
         exit_code: None,
         reason: None,
-        network_bindings: Vec::new(),
+        network_bindings: Box::default(),
         health: Health::Unknown,
         health_checked: false,
     }

@@ -1,0 +1,210 @@
+//! Small forms of what agents report of every container, since a cluster has a million of them.
+//!
+//! The id that a runtime gives a container and the digest of an image are 32 bytes, written as 64 digits; a port
+//! binding is two numbers and a protocol, written as a page of JSON. Each is kept as what it is wherever its text can be
+//! built again to the letter, and as its text where not.
+//!
+//! Invariant: what goes in comes out unchanged, in memory as in a journal.
+
+use std::fmt;
+
+use ecsr_api::ecs;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::Protocol;
+
+const SHA256: &str = "sha256:";
+
+/// A text that is usually 64 hexadecimal digits, perhaps behind `sha256:`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HexText(Form);
+
+#[derive(Clone, PartialEq, Eq)]
+enum Form {
+    Digits([u8; 32]),
+    Digest([u8; 32]),
+    Text(Box<str>),
+}
+
+impl From<&str> for HexText {
+    fn from(text: &str) -> Self {
+        let form = match text.strip_prefix(SHA256) {
+            Some(digits) => read_digits(digits).map(Form::Digest),
+            None => read_digits(text).map(Form::Digits),
+        };
+        Self(form.unwrap_or_else(|| Form::Text(text.into())))
+    }
+}
+
+/// Lower-case digits only: others could not be written again as they were.
+fn read_digits(text: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    let is_canonical = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    (is_canonical && hex::decode_to_slice(text, &mut bytes).is_ok()).then_some(bytes)
+}
+
+impl fmt::Display for HexText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Form::Digits(bytes) => f.write_str(&hex::encode(bytes)),
+            Form::Digest(bytes) => write!(f, "{SHA256}{}", hex::encode(bytes)),
+            Form::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+impl fmt::Debug for HexText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for HexText {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for HexText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|text| Self::from(text.as_str()))
+    }
+}
+
+/// A port of a container and the one of its host that leads to it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(from = "ecs::NetworkBinding", into = "ecs::NetworkBinding")]
+pub struct PortBinding(Binding);
+
+#[derive(Debug, Clone, PartialEq)]
+enum Binding {
+    Port { container: u16, host: u16, protocol: Protocol, address: Address },
+    Other(Box<ecs::NetworkBinding>),
+}
+
+/// The address of the host that Docker binds a port to unless told otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Address {
+    AnyV4,
+    AnyV6,
+}
+
+impl Address {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::AnyV4 => "0.0.0.0",
+            Self::AnyV6 => "::",
+        }
+    }
+}
+
+impl PortBinding {
+    /// The port of the host, if it is a single one.
+    pub fn host_port(&self) -> Option<(Protocol, u16)> {
+        let (host, protocol) = match &self.0 {
+            Binding::Port { host, protocol, .. } => (*host, *protocol),
+            Binding::Other(other) => {
+                let udp = other.protocol.as_deref() == Some("udp");
+                let protocol = if udp { Protocol::Udp } else { Protocol::Tcp };
+                (u16::try_from(other.host_port?).ok()?, protocol)
+            }
+        };
+        (host != 0).then_some((protocol, host))
+    }
+}
+
+impl From<ecs::NetworkBinding> for PortBinding {
+    fn from(binding: ecs::NetworkBinding) -> Self {
+        Self(plain(&binding).unwrap_or_else(|| Binding::Other(Box::new(binding))))
+    }
+}
+
+fn plain(binding: &ecs::NetworkBinding) -> Option<Binding> {
+    let port = |port: Option<i32>| u16::try_from(port?).ok();
+    let protocol = match binding.protocol.as_deref()? {
+        "tcp" => Protocol::Tcp,
+        "udp" => Protocol::Udp,
+        _ => return None,
+    };
+    let address = [Address::AnyV4, Address::AnyV6];
+    let address = address.into_iter().find(|known| binding.bind_ip.as_deref() == Some(known.as_str()))?;
+    let ranged = binding.container_port_range.is_some() || binding.host_port_range.is_some();
+    let (container, host) = (port(binding.container_port)?, port(binding.host_port)?);
+    (!ranged).then_some(Binding::Port { container, host, protocol, address })
+}
+
+impl From<PortBinding> for ecs::NetworkBinding {
+    fn from(PortBinding(binding): PortBinding) -> Self {
+        match binding {
+            Binding::Port { container, host, protocol, address } => Self {
+                bind_ip: Some(address.as_str().to_owned()),
+                container_port: Some(container.into()),
+                host_port: Some(host.into()),
+                protocol: Some(
+                    match protocol {
+                        Protocol::Tcp => "tcp",
+                        Protocol::Udp => "udp",
+                    }
+                    .to_owned(),
+                ),
+                ..Self::default()
+            },
+            Binding::Other(other) => *other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_come_out_as_they_went_in() {
+        let digits = "0123456789abcdef".repeat(4);
+        let check = |text: &str, heap: bool| {
+            let compact = HexText::from(text);
+            assert_eq!(compact.to_string(), text);
+            assert_eq!(matches!(compact.0, Form::Text(_)), heap, "{text}");
+            let written = serde_json::to_string(&compact).unwrap();
+            assert_eq!(written, format!("\"{text}\""));
+            assert_eq!(serde_json::from_str::<HexText>(&written).unwrap(), compact);
+        };
+        check(&digits, false);
+        check(&format!("sha256:{digits}"), false);
+        check(&digits.to_uppercase(), true);
+        check(&format!("sha512:{digits}"), true);
+        check(&digits[1..], true);
+        check("", true);
+    }
+
+    #[test]
+    fn bindings_come_out_as_they_went_in() {
+        let binding = ecs::NetworkBinding {
+            bind_ip: Some("0.0.0.0".into()),
+            container_port: Some(80),
+            host_port: Some(32768),
+            protocol: Some("tcp".into()),
+            ..ecs::NetworkBinding::default()
+        };
+        let check = |change: fn(&mut ecs::NetworkBinding), heap: bool, host: Option<(Protocol, u16)>| {
+            let mut binding = binding.clone();
+            change(&mut binding);
+            let compact = PortBinding::from(binding.clone());
+            assert_eq!(matches!(compact.0, Binding::Other(_)), heap, "{binding:?}");
+            assert_eq!(compact.host_port(), host, "{binding:?}");
+            let written = serde_json::to_value(&compact).unwrap();
+            assert_eq!(written, serde_json::to_value(&binding).unwrap());
+            assert_eq!(serde_json::from_value::<PortBinding>(written).unwrap(), compact);
+            assert_eq!(ecs::NetworkBinding::from(compact), binding);
+        };
+        check(|_| {}, false, Some((Protocol::Tcp, 32768)));
+        check(|one| one.bind_ip = Some("::".into()), false, Some((Protocol::Tcp, 32768)));
+        check(|one| one.protocol = Some("udp".into()), false, Some((Protocol::Udp, 32768)));
+        check(|one| one.host_port = Some(0), false, None);
+        check(|one| one.bind_ip = Some("10.0.0.1".into()), true, Some((Protocol::Tcp, 32768)));
+        check(|one| one.protocol = None, true, Some((Protocol::Tcp, 32768)));
+        check(|one| one.host_port_range = Some("80-90".into()), true, Some((Protocol::Tcp, 32768)));
+        check(|one| one.host_port = Some(70_000), true, None);
+        check(|one| one.host_port = None, true, None);
+    }
+}
