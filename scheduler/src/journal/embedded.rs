@@ -7,6 +7,8 @@
 //! A file is opened on a [stage](super::staged) with every checksum verified, and read to its end before the first byte
 //! of it is changed: what is refused is left as it was found.
 //!
+//! Beside it lies a [note](super::mark) of how far it had come, so that a newest commit that went bad is missed.
+//!
 //! After an I/O error redb refuses all further work on the open file, so a failed write closes it and the next one
 //! opens it again: a disk that was full for a while costs refused calls, not a restart.
 
@@ -21,6 +23,7 @@ use redb::{
     TableDefinition, TableError, WriteTransaction,
 };
 
+use super::mark::{self, Mark, MarkFile};
 use super::staged::{Stage, StagedBackend};
 use super::{Entry, Error, Journal, Loaded, Visitor};
 
@@ -32,6 +35,8 @@ const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 const SNAPSHOT_1: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("snapshot");
 
 const FORMAT_KEY: &str = "format";
+/// A random number that tells this journal from every other.
+const ID_KEY: &str = "id";
 const EPOCH_KEY: &str = "epoch";
 /// The snapshot that counts: the last record that it stands for, and how many chunks it has. Absent before the first.
 const SNAPSHOT_THROUGH_KEY: &str = "snapshot_through";
@@ -56,6 +61,8 @@ pub struct EmbeddedJournal {
     stage: Stage,
     /// The snapshot being written: the last record that it stands for, and how many chunks are kept of it.
     unfinished: Option<(u64, u64)>,
+    /// `None` before the journal was loaded, and if there is no place for it: it only makes what it watches safer.
+    mark: Option<MarkFile>,
 }
 
 /// The snapshot that counts.
@@ -78,15 +85,32 @@ impl EmbeddedJournal {
         if !path.try_exists().map_err(|error| explain_io(&path, error))? {
             found(&path)?;
         }
+        Self::open_existing(data_dir)
+    }
+
+    /// Shows everything that is kept, without beginning an epoch or changing anything.
+    pub fn inspect(&self, visit: &mut Visitor<'_>) -> Result<Loaded, Error> {
+        let next_index = self.show(visit)?;
+        visit(Entry::End)?;
+        let epoch = self.read(|database| number(&database.begin_read()?.open_table(META)?, EPOCH_KEY))?;
+        Ok(Loaded { epoch: epoch.unwrap_or_default(), next_index })
+    }
+
+    /// Opens the journal of a data directory that has one.
+    pub fn open_existing(data_dir: &Path) -> Result<Self, Error> {
+        let path = Self::path_in(data_dir);
         let (database, stage) = open_database(&path)?;
-        let journal = Self { path, database: Some(database), stage, unfinished: None };
+        let journal = Self { path, database: Some(database), stage, unfinished: None, mark: None };
         journal.check_format()?;
         Ok(journal)
     }
 
     fn check_format(&self) -> Result<(), Error> {
         match self.read(read_format)? {
-            Some(1) => self.read(upgrade_from_1),
+            Some(1) => {
+                let id = fresh_id()?;
+                self.read(|database| upgrade_from_1(database, id))
+            }
             Some(FORMAT) => Ok(()),
             Some(format) => Err(Error::Newer { path: self.path.clone(), format, newest: FORMAT }),
             None => {
@@ -145,6 +169,27 @@ impl EmbeddedJournal {
         Ok(database)
     }
 
+    /// Shows everything and changes nothing; answers the index that the next record would get.
+    fn show(&self, visit: &mut Visitor<'_>) -> Result<u64, Error> {
+        let (newest, id, epoch) = self.read(|database| {
+            let meta = database.begin_read()?.open_table(META)?;
+            Ok((newest(&meta)?, number(&meta, ID_KEY)?, number(&meta, EPOCH_KEY)?))
+        })?;
+        if let Some(newest) = newest {
+            self.show_chunks(newest, visit)?;
+        }
+        let next_index = self.show_records(newest.map_or(0, |newest| newest.through + 1), visit)?;
+        let path = MarkFile::path_of(&self.path);
+        match mark::read(&path) {
+            Some(Mark { journal, epoch: noted_in, next_index: noted })
+                if (Some(journal), Some(noted_in)) == (id, epoch) && noted > next_index =>
+            {
+                Err(Error::Shortened { path: self.path.clone(), missing: noted - next_index, mark: path })
+            }
+            Some(_) | None => Ok(next_index),
+        }
+    }
+
     fn show_chunks(&self, newest: Newest, visit: &mut Visitor<'_>) -> Result<(), Error> {
         let Newest { through, chunks } = newest;
         let table = self.read(|database| Ok(database.begin_read()?.open_table(CHUNKS)?))?;
@@ -182,22 +227,19 @@ impl EmbeddedJournal {
 
 impl Journal for EmbeddedJournal {
     fn load(&mut self, visit: &mut Visitor<'_>) -> Result<Loaded, Error> {
-        let newest = self.read(|database| {
-            let meta = database.begin_read()?.open_table(META)?;
-            newest(&meta)
-        })?;
-        if let Some(newest) = newest {
-            self.show_chunks(newest, visit)?;
-        }
-        let next_index = self.show_records(newest.map_or(0, |newest| newest.through + 1), visit)?;
+        let next_index = self.show(visit)?;
         visit(Entry::End)?;
         self.stage.release().map_err(|error| Error::Write { source: Box::new(error.into()) })?;
-        let epoch = self.read(begin_epoch)?;
+        let (epoch, id) = self.read(begin_epoch)?;
+        let mark = MarkFile::open(&MarkFile::path_of(&self.path), id);
+        self.mark =
+            mark.inspect_err(|error| tracing::warn!(%error, "the journal goes without its mark")).ok();
         Ok(Loaded { epoch, next_index })
     }
 
     fn append(&mut self, epoch: u64, first_index: u64, records: &[Vec<u8>]) -> Result<(), Error> {
         let unfinished = self.unfinished;
+        let count = u64::try_from(records.len()).expect("a list is shorter than 2^64");
         self.write(epoch, Durability::Immediate, |transaction| {
             let mut table = transaction.open_table(RECORDS)?;
             if table.last()?.is_some_and(|(last, _)| last.value() >= first_index) {
@@ -208,7 +250,11 @@ impl Journal for EmbeddedJournal {
             }
             drop(table);
             trim(transaction, unfinished)
-        })
+        })?;
+        if let Some(Err(error)) = self.mark.as_ref().map(|mark| mark.write(epoch, first_index + count)) {
+            tracing::debug!(%error, "the journal's mark stays behind");
+        }
+        Ok(())
     }
 
     fn snapshot_chunk(&mut self, epoch: u64, through: u64, number: u64, bytes: &[u8]) -> Result<(), Error> {
@@ -244,9 +290,12 @@ impl Journal for EmbeddedJournal {
 }
 
 fn newest(meta: &impl ReadableTable<&'static str, u64>) -> Result<Option<Newest>, redb::Error> {
-    let number = |key| Ok::<_, redb::Error>(meta.get(key)?.map(|value| value.value()));
-    let (through, chunks) = (number(SNAPSHOT_THROUGH_KEY)?, number(SNAPSHOT_CHUNKS_KEY)?);
+    let (through, chunks) = (number(meta, SNAPSHOT_THROUGH_KEY)?, number(meta, SNAPSHOT_CHUNKS_KEY)?);
     Ok(through.zip(chunks).map(|(through, chunks)| Newest { through, chunks }))
+}
+
+fn number(meta: &impl ReadableTable<&'static str, u64>, key: &str) -> Result<Option<u64>, redb::Error> {
+    Ok(meta.get(key)?.map(|value| value.value()))
 }
 
 /// Removes some of what the newest snapshot has made superfluous: the records that it stands for, and the chunks of
@@ -293,7 +342,7 @@ fn read_format(database: &Database) -> Result<Option<u64>, redb::Error> {
 }
 
 /// Format 1 kept a snapshot as one value: it becomes the only chunk of one.
-fn upgrade_from_1(database: &Database) -> Result<(), redb::Error> {
+fn upgrade_from_1(database: &Database, id: u64) -> Result<(), redb::Error> {
     let write = database.begin_write()?;
     {
         let mut meta = write.open_table(META)?;
@@ -304,31 +353,34 @@ fn upgrade_from_1(database: &Database) -> Result<(), redb::Error> {
             meta.insert(SNAPSHOT_CHUNKS_KEY, 1)?;
         }
         meta.insert(FORMAT_KEY, FORMAT)?;
+        meta.insert(ID_KEY, id)?;
     }
     write.delete_table(SNAPSHOT_1)?;
     write.commit()?;
     Ok(())
 }
 
-fn write_format(database: &Database) -> Result<(), redb::Error> {
+fn write_format(database: &Database, id: u64) -> Result<(), redb::Error> {
     let write = database.begin_write()?;
     write.open_table(META)?.insert(FORMAT_KEY, FORMAT)?;
+    write.open_table(META)?.insert(ID_KEY, id)?;
     write.open_table(RECORDS)?;
     write.open_table(CHUNKS)?;
     write.commit()?;
     Ok(())
 }
 
-fn begin_epoch(database: &Database) -> Result<u64, redb::Error> {
+/// The new epoch, and the journal's number.
+fn begin_epoch(database: &Database) -> Result<(u64, u64), redb::Error> {
     let write = database.begin_write()?;
-    let epoch = {
+    let begun = {
         let mut meta = write.open_table(META)?;
-        let epoch = meta.get(EPOCH_KEY)?.map_or(0, |value| value.value()) + 1;
+        let epoch = number(&meta, EPOCH_KEY)?.unwrap_or_default() + 1;
         meta.insert(EPOCH_KEY, epoch)?;
-        epoch
+        (epoch, number(&meta, ID_KEY)?.unwrap_or_default())
     };
     write.commit()?;
-    Ok(epoch)
+    Ok(begun)
 }
 
 /// Does the work if `epoch` is still the current one, and gives the current one back.
@@ -362,7 +414,7 @@ fn found(path: &Path) -> Result<(), Error> {
     let file = open_private(options.create_new(true), &unfinished).map_err(explain)?;
     let backend = FileBackend::new(file).map_err(|error| explain_open(path, error))?;
     let database = builder().create_with_backend(backend).map_err(|error| explain_open(path, error))?;
-    write_format(&database).map_err(|source| Error::Write { source: Box::new(source) })?;
+    write_format(&database, fresh_id()?).map_err(|source| Error::Write { source: Box::new(source) })?;
     drop(database);
     fs::rename(&unfinished, path).map_err(explain)?;
     let directory = path.parent().expect("the journal lies in the data directory");
@@ -380,6 +432,10 @@ fn open_database(path: &Path) -> Result<(Database, Stage), Error> {
     let (backend, stage) = StagedBackend::new(backend).map_err(explain)?;
     let opened = builder().set_check_integrity_on_open(true).create_with_backend(backend);
     Ok((opened.map_err(|error| explain_open(path, error))?, stage))
+}
+
+fn fresh_id() -> Result<u64, Error> {
+    getrandom::u64().map_err(Error::Entropy)
 }
 
 fn builder() -> redb::Builder {
@@ -411,6 +467,9 @@ fn explain_open(path: &Path, error: DatabaseError) -> Error {
         DatabaseError::Storage(StorageError::Corrupted(problem)) => Error::Damaged { path, problem },
         DatabaseError::Storage(StorageError::Io(source)) if source.kind() == io::ErrorKind::InvalidData => {
             Error::Foreign { path, problem: source.to_string() }
+        }
+        DatabaseError::Storage(StorageError::Io(source)) if source.kind() == io::ErrorKind::UnexpectedEof => {
+            Error::Damaged { path, problem: "it ends too early".to_owned() }
         }
         error => Error::Open { path, source: Box::new(error.into()) },
     }

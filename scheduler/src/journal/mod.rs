@@ -18,6 +18,7 @@
 mod embedded;
 pub(crate) mod etcd;
 mod fake;
+mod mark;
 pub(crate) mod record;
 mod staged;
 
@@ -47,6 +48,11 @@ pub enum Error {
          start with an empty scheduler"
     )]
     Damaged { path: PathBuf, problem: String },
+    #[error(
+        "the journal {path} is damaged (the newest {missing} of its records are missing, though they were kept); \
+         nothing was changed. Restore it from a backup, or remove {mark} to go on without them"
+    )]
+    Shortened { path: PathBuf, missing: u64, mark: PathBuf },
     #[error("cannot open the journal {path}")]
     Open { path: PathBuf, source: Box<redb::Error> },
     #[error("cannot read the journal")]
@@ -68,6 +74,8 @@ pub enum Error {
     /// Who reads the journal knows what was wrong.
     #[error("what the journal holds was rejected")]
     Rejected(#[from] Rejected),
+    #[error("the system gives no random numbers: {0}")]
+    Entropy(getrandom::Error),
     /// Only the fake answers this.
     #[error("the journal was told to fail")]
     ToldToFail,
