@@ -64,6 +64,8 @@ enum Verb {
     #[command(subcommand)]
     Instance(verb::instance::Verb),
     Key(verb::key::Args),
+    #[command(subcommand)]
+    Journal(verb::journal::Verb),
     #[command(after_help = verb::scheduler::EXAMPLES)]
     Scheduler(verb::scheduler::Args),
     #[command(after_help = verb::agent::EXAMPLES)]
@@ -112,6 +114,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Verb::Task(verb) => client(globals, async |session| verb::task::run(session, verb).await),
         Verb::Instance(verb) => client(globals, async |session| verb::instance::run(session, verb).await),
         Verb::Key(args) => verb::key::run(globals, args),
+        Verb::Journal(verb) => verb::journal::run(globals, verb),
         Verb::Scheduler(args) => several_threads()?.block_on(verb::scheduler::run(globals, args)),
         Verb::Agent(args) => one_thread()?.block_on(verb::agent::run(globals, args)),
         Verb::Completions(args) => verb::completions::run(&args),
@@ -177,6 +180,9 @@ mod tests {
             "ecsr task logs -f 3f0c9a81",
             "ecsr instance drain 3f0c9a 4e1d2b",
             "ecsr key create --description robot",
+            "ecsr journal verify --data-dir /srv/ecsr",
+            "ecsr journal export",
+            "ecsr journal backup /srv/backup",
             "ecsr completions fish",
             "ecsr task list --profile prod --region eu-west-1 -o yaml",
         ] {

@@ -7,6 +7,7 @@ pub(crate) mod completions;
 pub(crate) mod down;
 pub(crate) mod env;
 pub(crate) mod instance;
+pub(crate) mod journal;
 pub(crate) mod key;
 pub(crate) mod scheduler;
 pub(crate) mod service;

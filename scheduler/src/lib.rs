@@ -9,6 +9,7 @@
 //! - [`driver`]: the one writer. Decides commands with the core, appends their events durably, publishes the state.
 //! - [`journal`]: where the events are kept.
 //! - `http`: the ECS API; `agents`: the ACS and TCS channels; `auth`: the signatures on all of them.
+//! - [`backup`]: what `ecsr journal` does with a data directory; `control`: the socket that gives it a running one's.
 //! - [`keys`]: the access keys that callers sign with.
 //! - `ha`: several schedulers that share a journal, of which one leads.
 //!
@@ -18,7 +19,9 @@
 pub mod agents;
 mod app;
 mod auth;
+pub mod backup;
 mod clock;
+mod control;
 mod descriptors;
 pub mod driver;
 mod entropy;
@@ -49,6 +52,7 @@ use crate::agents::{Hosts, Sessions};
 use crate::app::App;
 use crate::auth::Authenticator;
 use crate::clock::Clock;
+use crate::control::Control;
 use crate::driver::{Driver, Failure, Surroundings};
 use crate::entropy::Entropy;
 use crate::ha::Authority;
@@ -149,9 +153,6 @@ pub async fn run(
         Store::Embedded => {
             let keys = KeyFile::open(&config.data_dir)?;
             let journal = Box::new(EmbeddedJournal::open(&config.data_dir)?);
-            if let Some(first) = keys.ensure_first()? {
-                tracing::info!(id = first.id, "the first access key was made");
-            }
             serve(config, home, keys, journal, (listener, listen), shutdown, ready).await
         }
         Store::Etcd(location) => {
@@ -253,6 +254,11 @@ async fn serve(
 ) -> Result<(), Error> {
     let caller = home.root_arn();
     let recovered = driver::recover(&mut *journal, home)?;
+    // Not before the journal was accepted: what is refused stays as it is, the directory included.
+    if let Some(first) = keys.ensure_first()? {
+        tracing::info!(id = first.id, "the first access key was made");
+    }
+    let founding = recovered.founding.clone();
     let clock = Clock::in_epoch(recovered.latest, recovered.epoch);
     let entropy = Entropy::from_system().map_err(Error::Entropy)?;
     let events_per_snapshot_min = driver::EVENTS_PER_SNAPSHOT_MIN;
@@ -282,6 +288,15 @@ async fn serve(
         stop: stop.clone(),
     });
     let watch = tokio::spawn(agents::watch_hosts(app.clone(), hints));
+    match control::listen(&config.data_dir) {
+        Ok(socket) => {
+            let control = Control { driver: app.driver.clone(), clock: app.clock.clone(), founding };
+            tokio::spawn(control::serve(socket, control, stop.clone()));
+        }
+        Err(error) => {
+            tracing::warn!(%error, "no control socket: the journal cannot be copied while this runs");
+        }
+    }
     let server = tokio::spawn(http::serve(listener, http::router(app.clone()), stop));
     tracing::info!(%listen, data_dir = %config.data_dir.display(), "the scheduler serves");
     // The caller may not care.

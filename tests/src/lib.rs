@@ -14,6 +14,7 @@ pub mod engine;
 pub mod http;
 pub mod linear;
 pub mod process;
+pub mod sign;
 pub mod spec;
 pub mod wait;
 pub mod world;

@@ -21,7 +21,7 @@ use crate::spec::laid_over;
 use crate::wait;
 
 /// The region of every world.
-const REGION: &str = "us-east-1";
+pub const REGION: &str = "us-east-1";
 
 /// How a world differs from the usual one.
 #[derive(Clone, Debug, Default)]
@@ -289,7 +289,7 @@ impl Drop for World {
 }
 
 /// What every process of a world inherits: where programs and the engine are, and how much to say.
-fn base_environment() -> BTreeMap<String, String> {
+pub fn base_environment() -> BTreeMap<String, String> {
     let inherited = ["PATH", "HOME", "DOCKER_HOST", "RUST_LOG", "RUST_BACKTRACE"];
     let inherited = inherited.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)));
     inherited.chain([("NO_COLOR".to_owned(), "1".to_owned())]).collect()
@@ -307,7 +307,11 @@ pub fn free_port() -> u16 {
     listener.local_addr().expect("a bound socket has an address").port()
 }
 
-fn create_key(data_dir: &str) -> Credentials {
+/// A key of the scheduler with that data directory.
+///
+/// # Panics
+/// When `ecsr key create` fails.
+pub fn create_key(data_dir: &str) -> Credentials {
     let output = process::run(&["key", "create", "-o", "json", "--data-dir", data_dir], &BTreeMap::new());
     assert!(output.status.success(), "ecsr key create: {}", String::from_utf8_lossy(&output.stderr));
     let key: Value = serde_json::from_slice(&output.stdout).expect("-o json prints JSON");

@@ -28,8 +28,8 @@ use crate::journal::{self, Journal};
 pub(crate) use self::bulletin::{Bulletin, Subscription};
 pub use self::desk::{Append, Desk, Position, Sealed, Settled};
 pub use self::news::{News, Stirred};
-pub use self::recovery::{Error as RecoveryError, Recovered, recover};
-pub(crate) use self::recovery::{Events, check_founding};
+pub use self::recovery::{Error as RecoveryError, Events, Recovered, recover};
+pub(crate) use self::recovery::{check_founding, survey};
 pub(crate) use self::writer::Stopped;
 use self::writer::Writer;
 
@@ -161,6 +161,8 @@ pub(crate) fn explain(error: &journal::Error) -> String {
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
+#[cfg(test)]
+mod damaged_journals;
 #[cfg(test)]
 mod old_journals;
 #[cfg(test)]

@@ -16,7 +16,7 @@ use ecsr_core::State;
 use ecsr_core::state::Event;
 
 use crate::journal::record::{self, Founding, Record};
-use crate::journal::{self, Entry, Journal, Loaded, Rejected};
+use crate::journal::{self, EmbeddedJournal, Entry, Journal, Loaded, Rejected, Visitor};
 
 /// Entries, read or decoded, that wait for the next thread: enough for neither to idle, few enough to be small beside
 /// any state that fills them.
@@ -64,14 +64,30 @@ pub struct Events {
 /// Reads the journal back; an empty one is founded for `home`.
 pub fn recover(journal: &mut dyn Journal, home: Home) -> Result<Recovered, Error> {
     let founding = Founding { account: home.account.clone(), region: home.region.clone() };
-    let (loaded, replayed) = replay(journal, home, &founding)?;
+    let (loaded, replayed) = replay(Some(&founding), |visit| journal.load(visit))?;
     let Loaded { epoch, mut next_index } = loaded;
     if next_index == 0 {
         journal.append(epoch, 0, &[record::founding(&founding)])?;
         next_index = 1;
     }
-    let Replayed { state, latest, events } = replayed;
+    let Replayed { founded, latest, events } = replayed;
+    let state = founded.map_or_else(|| State::new(home), |(_, state)| state);
     Ok(Recovered { state: Arc::new(state), founding, epoch, next_index, events, latest })
+}
+
+/// What is in a journal, whoever it belongs to.
+#[derive(Debug)]
+pub(crate) struct Surveyed {
+    pub state: State,
+    pub loaded: Loaded,
+    pub events: Events,
+}
+
+/// Reads a journal like [`recover`], and changes nothing.
+pub(crate) fn survey(journal: &EmbeddedJournal) -> Result<Surveyed, Error> {
+    let (loaded, Replayed { founded, events, .. }) = replay(None, |visit| journal.inspect(visit))?;
+    let (_, state) = founded.ok_or(Error::Unfounded)?;
+    Ok(Surveyed { state, loaded, events })
 }
 
 /// An entry as it was read.
@@ -98,15 +114,20 @@ enum Source {
 
 #[derive(Debug)]
 struct Replayed {
-    state: State,
+    /// Whose it is, and the state; `None` if there was nothing at all.
+    founded: Option<(Founding, State)>,
     latest: Timestamp,
     events: Events,
 }
 
-fn replay(journal: &mut dyn Journal, home: Home, founding: &Founding) -> Result<(Loaded, Replayed), Error> {
+/// Reads everything that `load` shows. With `wanted` given, it must be theirs.
+fn replay(
+    wanted: Option<&Founding>,
+    load: impl FnOnce(&mut Visitor<'_>) -> Result<Loaded, journal::Error>,
+) -> Result<(Loaded, Replayed), Error> {
     thread::scope(|scope| {
-        let mut pipeline = Pipeline::start(scope, home, founding);
-        let loaded = journal.load(&mut |entry| pipeline.take(entry));
+        let mut pipeline = Pipeline::start(scope, wanted);
+        let loaded = load(&mut |entry| pipeline.take(entry));
         match (loaded, pipeline.finish()) {
             (Ok(loaded), Ok(replayed)) => Ok((loaded, replayed)),
             // The visitor rejects for no other reason than this.
@@ -127,11 +148,11 @@ struct Pipeline<'scope> {
 }
 
 impl<'scope> Pipeline<'scope> {
-    fn start<'env>(scope: &'scope Scope<'scope, 'env>, home: Home, founding: &'env Founding) -> Self {
+    fn start<'env>(scope: &'scope Scope<'scope, 'env>, wanted: Option<&'env Founding>) -> Self {
         let (raw, to_decode) = sync_channel(ENTRIES_AHEAD_MAX);
         let (decoded, to_apply) = sync_channel(ENTRIES_AHEAD_MAX);
         let decoder = scope.spawn(move || decode_all(&to_decode, &decoded));
-        let applier = scope.spawn(move || apply_all(&to_apply, home, founding));
+        let applier = scope.spawn(move || apply_all(&to_apply, wanted));
         Self { raw: Some(raw), decoder: Some(decoder), applier: Some(applier), outcome: None }
     }
 
@@ -189,27 +210,31 @@ fn decode(entry: Raw) -> Result<Decoded, record::Error> {
     }
 }
 
-fn apply_all(decoded: &Receiver<Decoded>, home: Home, founding: &Founding) -> Result<Replayed, Error> {
-    let mut state = State::new(home);
-    let (mut latest, mut events, mut is_founded) = (Timestamp::default(), Events::default(), false);
+fn apply_all(decoded: &Receiver<Decoded>, wanted: Option<&Founding>) -> Result<Replayed, Error> {
+    let mut founded: Option<(Founding, State)> = None;
+    let (mut latest, mut events) = (Timestamp::default(), Events::default());
     for entry in decoded {
-        match &entry.founded {
-            Some(found) => {
-                check_founding(found, founding)?;
-                is_founded = true;
+        if let Some(found) = entry.founded {
+            if let Some(known) = wanted.or(founded.as_ref().map(|(known, _)| known)) {
+                check_founding(&found, known)?;
             }
-            None if is_founded => {}
-            None => return Err(Error::Unfounded),
+            founded.get_or_insert_with(|| {
+                let home = Home { region: found.region.clone(), account: found.account.clone() };
+                (found, State::new(home))
+            });
         }
+        let (_, state) = founded.as_mut().ok_or(Error::Unfounded)?;
         latest = latest.max(entry.at);
         let count = u64::try_from(entry.events.len()).expect("a list is shorter than 2^64");
         match entry.source {
             Source::Snapshot => events.snapped += count,
             Source::Record => events.since += count,
         }
-        entry.events.iter().for_each(|event| state.apply(event));
+        for event in &entry.events {
+            state.apply(event);
+        }
     }
-    Ok(Replayed { state, latest, events })
+    Ok(Replayed { founded, latest, events })
 }
 
 /// Refuses a journal of another account or region.

@@ -151,7 +151,7 @@ pub(crate) fn chunks<E: Iterator<Item = Event>>(
     events: E,
     bytes_max: usize,
 ) -> Chunks<E> {
-    let header = line(&Header { v: SNAPSHOT_VERSION, founded, at });
+    let header = json_line(&Header { v: SNAPSHOT_VERSION, founded, at });
     Chunks { header, events: events.peekable(), left_over: Vec::new(), begun: false, bytes_max, cut: 0 }
 }
 
@@ -181,7 +181,7 @@ impl<E: Iterator<Item = Event>> Iterator for Chunks<E> {
         chunk.append(&mut self.left_over);
         for event in self.events.by_ref() {
             self.cut += 1;
-            let line = line(&event);
+            let line = json_line(&event);
             if chunk.len() > self.header.len() && chunk.len() + line.len() > self.bytes_max {
                 self.left_over = line;
                 break;
@@ -210,6 +210,43 @@ pub(crate) fn read_chunk(number: u64, bytes: &[u8]) -> Result<Chunk, Error> {
     Ok(Chunk { founded, at, events })
 }
 
+/// What a line of a copy is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Line {
+    /// A chunk begins.
+    Header,
+    Event,
+    /// The copy is whole if there were so many events.
+    End {
+        events: u64,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+struct End {
+    end: Count,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Count {
+    events: u64,
+}
+
+/// The line that ends a copy of the chunks of a snapshot.
+pub(crate) fn copy_end(events: u64) -> Vec<u8> {
+    json_line(&End { end: Count { events } })
+}
+
+/// Tells the lines of a copy apart. An event is an object named after itself, the others are known by their members.
+pub(crate) fn line(bytes: &[u8]) -> Line {
+    if bytes.starts_with(b"{\"end\":")
+        && let Ok(End { end: Count { events } }) = serde_json::from_slice(bytes)
+    {
+        return Line::End { events };
+    }
+    if bytes.starts_with(b"{\"v\":") { Line::Header } else { Line::Event }
+}
+
 fn version_of(bytes: &[u8]) -> Result<Version, serde_json::Error> {
     serde_json::from_slice(bytes)
 }
@@ -218,7 +255,7 @@ fn newer_than(version: u32, bytes: &[u8]) -> Option<u32> {
     version_of(bytes).ok().map(|found| found.v).filter(|found| *found > version)
 }
 
-fn line(value: &impl Serialize) -> Vec<u8> {
+fn json_line(value: &impl Serialize) -> Vec<u8> {
     let mut bytes = write(value);
     bytes.push(b'\n');
     bytes

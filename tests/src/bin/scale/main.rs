@@ -14,7 +14,6 @@ mod probe;
 mod report;
 mod scenario;
 mod server;
-mod sign;
 mod wire;
 
 use std::path::PathBuf;

@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::agent::CLUSTER;
-use crate::sign::Signer;
 use crate::wire::Endpoint;
+use ecsr_tests::sign::Signer;
 
 const REGION: &str = "us-east-1";
 

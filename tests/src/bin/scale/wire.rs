@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::sign::Signer;
+use ecsr_tests::sign::Signer;
 
 const TARGET: &str = "AmazonEC2ContainerServiceV20141113";
 
