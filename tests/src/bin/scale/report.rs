@@ -79,6 +79,10 @@ pub fn rate(count: usize, time: Duration) -> String {
     format!("{:.0}/s", count as f64 / time.as_secs_f64().max(1e-9))
 }
 
+pub fn mib(bytes: u64) -> String {
+    format!("{} MiB", bytes / 1024 / 1024)
+}
+
 #[expect(clippy::cast_precision_loss, reason = "a size is shown with few digits")]
 pub fn kib_each(bytes: u64, count: usize) -> String {
     format!("{:.2} KiB", bytes as f64 / 1024.0 / count.max(1) as f64)

@@ -11,7 +11,7 @@ use crate::Args;
 use crate::agent::CLUSTER;
 use crate::fleet::{DOOMED, Fleet};
 use crate::probe::{Latencies, Probe, p99};
-use crate::report::{Report, kib_each, rate, time};
+use crate::report::{Report, kib_each, mib, rate, time};
 use crate::server::Server;
 use crate::wire::Client;
 
@@ -41,7 +41,8 @@ impl<'a> Stage<'a> {
         let server = Server::start(args.data_dir.as_ref()).await;
         let mut client = server.endpoint.client(Ipv4Addr::LOCALHOST);
         client.must("RegisterTaskDefinition", &definition()).await;
-        let fleet = Fleet::join(&server.endpoint, args.instances, args.instances / 10).await;
+        let doomed = if args.loss { args.instances / 10 } else { 0 };
+        let fleet = Fleet::join(&server.endpoint, args.instances, doomed).await;
         report.add("fleet", 0, "instances registered", rate(fleet.size, fleet.registered_in), "");
         report.add("fleet", 0, "ACS channels opened", rate(fleet.size, fleet.joined_in), "");
         Self { args, server, fleet, tasks }
@@ -163,8 +164,8 @@ pub async fn c1m(args: &Args, tasks: usize, report: &mut Report) {
     latencies(probe.finish(), tasks, "while starting", report);
 
     let (resident, highest) = stage.server.memory();
-    report.add("memory", tasks, "resident", kib_each(resident, 1024), "(MiB)");
-    report.add("memory", tasks, "highest", kib_each(highest, 1024), "(MiB)");
+    report.add("memory", tasks, "resident", mib(resident), "");
+    report.add("memory", tasks, "highest", mib(highest), "");
     let each = kib_each(resident.saturating_sub(idle), tasks);
     report.add("memory", tasks, "resident per task, fleet subtracted", each, "");
     let beside = if tasks >= 1_000_000 { "1.5 KiB wanted" } else { "" };
