@@ -127,7 +127,9 @@ fn a_truncated_journal_is_refused() {
         let left = left(end);
         let length = left.bytes.len();
         for kept in [0, 1, 300, 4096, length / 3, length / 2, length - 4096, length - 1] {
-            assert_refused(&left.bytes[..kept], "is damaged");
+            // Too short for a head: it could have been anything.
+            let expected = if (1..4096).contains(&kept) { "journal" } else { "is damaged" };
+            assert_refused(&left.bytes[..kept], expected);
         }
     }
 }
