@@ -4,9 +4,18 @@
 //! each line otherwise names a mistake of ours, never of a user.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::ids::{InstanceId, InstanceKey};
 use crate::state::{Desired, Known, Protocol, ServiceStatus, State, Task};
+
+/// Most tasks of a state that debug builds check after each batch: a check counts all of them anew.
+const CHECKED_TASKS_MAX: usize = 10_000;
+
+/// Everything that is wrong with a state, unless it is so large that nobody could wait for the answer after each batch.
+pub fn check_small(state: &State) -> Vec<String> {
+    if state.tasks.len() <= CHECKED_TASKS_MAX { check(state) } else { Vec::new() }
+}
 
 /// Everything that is wrong with a state.
 pub fn check(state: &State) -> Vec<String> {
@@ -33,7 +42,9 @@ fn indexes(state: &State) -> Vec<String> {
         ("instance_tasks", fresh.instance_tasks == state.instance_tasks),
         ("service_tasks", fresh.service_tasks == state.service_tasks),
         ("stopped_tasks", fresh.stopped_tasks == state.stopped_tasks),
-        ("hosts", fresh.hosts == state.hosts),
+        ("offers", fresh.offers == state.offers),
+        ("usage", fresh.usage == state.usage),
+        ("ports", fresh.ports == state.ports),
         ("peers", fresh.peers == state.peers),
         ("away", fresh.away == state.away),
         ("strengths", fresh.strengths == state.strengths),
@@ -97,6 +108,11 @@ fn services(state: &State) -> Vec<String> {
         }
         if !state.definitions.contains_key(&service.definition) {
             wrong.push(format!("service {name} has lost its definition {}", service.definition));
+        }
+        let is_ours = |id| service.deployments.iter().any(|one| Some(one.id) == id);
+        let runs = |task: &&Arc<Task>| task.desired == Desired::Running;
+        if state.live_tasks_of(&service.key).filter(runs).any(|task| !is_ours(task.deployment())) {
+            wrong.push(format!("service {name} runs tasks of a deployment that it has forgotten"));
         }
         if service.status == ServiceStatus::Inactive && state.service_tasks.contains_key(&service.key) {
             wrong.push(format!("service {name} is INACTIVE but has tasks"));

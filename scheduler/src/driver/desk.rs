@@ -284,10 +284,10 @@ impl<C> Default for Batch<C> {
     }
 }
 
-/// In debug builds every batch is checked against a count from nothing.
+/// In debug builds every batch of a state that is not large is checked against a count from nothing.
 fn assert_consistent(state: &State) {
     if cfg!(debug_assertions) {
-        let violations = ecsr_core::check::check(state);
+        let violations = ecsr_core::check::check_small(state);
         assert!(violations.is_empty(), "the state contradicts itself: {violations:#?}");
     }
 }

@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use super::{Ask, Shortfall};
 use crate::query::{Expression, Subject};
-use crate::state::{Host, Instance, InstanceStatus, Offer, Protocol, State, Task};
+use crate::state::{Admission, Instance, InstanceStatus, Offer, Protocol, State, Task, Usage};
 use crate::task_definition::{Constraint, Demand};
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Candidate<'a> {
-    host: &'a Host,
     pub offer: &'a Offer,
+    usage: Usage,
     /// Tasks of the same group that are here and meant to stay.
     peers: u32,
     /// Tasks that this placement has put here.
@@ -22,8 +22,11 @@ pub(super) struct Candidate<'a> {
 
 impl<'a> Candidate<'a> {
     /// Nothing for an instance that is gone: it is not even considered.
-    pub fn new(host: &'a Host, peers: u32) -> Option<Self> {
-        Some(Self { host, offer: host.present()?, peers, taken: 0 })
+    pub fn new(offer: &'a Offer, usage: Usage, peers: u32) -> Option<Self> {
+        match offer.admission {
+            Admission::Open | Admission::Closed => Some(Self { offer, usage, peers, taken: 0 }),
+            Admission::Gone => None,
+        }
     }
 
     /// The same, with tasks that this placement has put here before.
@@ -41,17 +44,19 @@ impl<'a> Candidate<'a> {
     }
 
     pub fn cpu_left(&self, demand: &Demand) -> u32 {
-        self.offer.cpu.saturating_sub(self.host.usage.cpu).saturating_sub(self.taken * demand.cpu)
+        self.offer.cpu.saturating_sub(self.usage.cpu).saturating_sub(self.taken * demand.cpu)
     }
 
     pub fn memory_left(&self, demand: &Demand) -> u32 {
-        self.offer.memory.saturating_sub(self.host.usage.memory).saturating_sub(self.taken * demand.memory)
+        self.offer.memory.saturating_sub(self.usage.memory).saturating_sub(self.taken * demand.memory)
     }
 
     /// Whether it is worth a closer look: open, and with CPU and memory for one more. Most that cannot take a task fail
     /// here, at next to no cost.
     pub fn has_room(&self, demand: &Demand) -> bool {
-        self.offer.is_open && demand.cpu <= self.cpu_left(demand) && demand.memory <= self.memory_left(demand)
+        self.offer.admission == Admission::Open
+            && demand.cpu <= self.cpu_left(demand)
+            && demand.memory <= self.memory_left(demand)
     }
 
     /// Whether one more task can come.
@@ -69,7 +74,10 @@ impl<'a> Candidate<'a> {
         // What took a task before was found suitable then, and that cannot change within one placement.
         let unsuitable = if self.taken == 0 { self.unsuitable(state, ask) } else { None };
         let away = || (!self.instance().is_connected()).then_some(Shortfall::Agent);
-        unsuitable.or_else(away).or_else(|| self.no_room(ask.demand)).or_else(|| self.not_distinct(ask))
+        unsuitable
+            .or_else(away)
+            .or_else(|| self.no_room(state, ask.demand))
+            .or_else(|| self.not_distinct(ask))
     }
 
     fn unsuitable(&self, state: &State, ask: &Ask<'_>) -> Option<Shortfall> {
@@ -93,7 +101,7 @@ impl<'a> Candidate<'a> {
         (!member).then_some(Shortfall::MemberOf)
     }
 
-    fn no_room(&self, demand: &Demand) -> Option<Shortfall> {
+    fn no_room(&self, state: &State, demand: &Demand) -> Option<Shortfall> {
         let resources = &self.instance().resources;
         if demand.cpu > self.cpu_left(demand) {
             return Some(Shortfall::Cpu);
@@ -101,20 +109,23 @@ impl<'a> Candidate<'a> {
         if demand.memory > self.memory_left(demand) {
             return Some(Shortfall::Memory);
         }
-        let gpus = u64::from(self.host.usage.gpus) + u64::from(demand.gpus) * (u64::from(self.taken) + 1);
+        let gpus = u64::from(self.usage.gpus) + u64::from(demand.gpus) * (u64::from(self.taken) + 1);
         if demand.gpus > 0 && gpus > resources.gpus.len() as u64 {
             return Some(Shortfall::Gpu);
         }
-        let tcp = self.held(Protocol::Tcp, &demand.ports_tcp, &resources.reserved_ports_tcp);
-        let udp = self.held(Protocol::Udp, &demand.ports_udp, &resources.reserved_ports_udp);
+        let tcp = self.held(state, Protocol::Tcp, &demand.ports_tcp, &resources.reserved_ports_tcp);
+        let udp = self.held(state, Protocol::Udp, &demand.ports_udp, &resources.reserved_ports_udp);
         tcp.map(Shortfall::Port).or(udp.map(Shortfall::PortUdp))
     }
 
     /// The first of the wanted ports that is reserved or held by a task. A task of this placement holds all of them.
-    fn held(&self, protocol: Protocol, wanted: &[u16], reserved: &[u16]) -> Option<u16> {
-        let ports = &self.host.usage.ports;
-        let is_held =
-            |port: &u16| self.taken > 0 || reserved.contains(port) || ports.contains_key(&(protocol, *port));
+    fn held(&self, state: &State, protocol: Protocol, wanted: &[u16], reserved: &[u16]) -> Option<u16> {
+        let instance = self.instance().key.id;
+        let is_held = |port: &u16| {
+            self.taken > 0
+                || reserved.contains(port)
+                || state.ports.contains_key(&(instance, protocol, *port))
+        };
         wanted.iter().copied().find(is_held)
     }
 
@@ -138,7 +149,7 @@ pub fn matches(state: &State, instance: &Instance, expression: &Expression) -> b
         agent_version: instance.version_info.agent_version.as_deref(),
         ec2_instance_id: instance.ec2_instance_id.as_deref(),
         registered_at_ms: instance.registered_at.millis(),
-        running_tasks_count: state.hosts.get(&instance.key).map_or(0, |host| host.usage.running.into()),
+        running_tasks_count: state.usage_of(&instance.key).running.into(),
         task_groups: &groups,
     })
 }

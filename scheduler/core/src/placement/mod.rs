@@ -15,13 +15,14 @@ mod sample;
 mod score;
 mod shortfall;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use imbl::OrdMap;
 
 use crate::context::Context;
 use crate::ids::{GroupKey, InstanceId, InstanceKey, Name};
-use crate::state::{Instance, State};
+use crate::state::{Instance, Offer, State, Usage};
 use crate::task_definition::Demand;
 use crate::task_definition::{Constraint, Strategy};
 
@@ -52,44 +53,66 @@ pub struct Placement {
     pub shortfalls: Vec<(InstanceKey, Shortfall)>,
 }
 
-/// Chooses instances for up to `count` tasks.
+/// Chooses instances for up to `count` tasks, and says of every instance what it lacks if there are fewer.
 pub fn place(state: &State, ask: &Ask<'_>, count: u32, context: &mut Context) -> Placement {
-    let mut placement = Placement::default();
+    let chosen = choose(state, ask, count, context);
+    let shortfalls = if chosen.len() < count as usize {
+        let mut taken: BTreeMap<InstanceId, u32> = BTreeMap::new();
+        for instance in &chosen {
+            *taken.entry(instance.key.id).or_default() += 1;
+        }
+        pool::shortfalls(state, ask, &taken).collect()
+    } else {
+        Vec::new()
+    };
+    Placement { chosen, shortfalls }
+}
+
+/// Chooses instances for up to `count` tasks.
+pub fn choose(state: &State, ask: &Ask<'_>, count: u32, context: &mut Context) -> Vec<Arc<Instance>> {
+    let mut chosen = Vec::new();
     let mut sample = Sample::new(state, ask);
     if matches!(ask.strategy.first(), Some(Strategy::Random)) {
-        while placement.chosen.len() < count as usize {
+        while chosen.len() < count as usize {
             let Some(instance) = sample.take(context) else { break };
-            placement.chosen.push(instance.clone());
+            chosen.push(instance.clone());
         }
     }
-    if placement.chosen.len() == count as usize {
-        return placement;
+    if chosen.len() == count as usize {
+        return chosen;
     }
     let mut pool = Pool::gather(state, ask, sample.taken(), context);
-    while placement.chosen.len() < count as usize {
+    while chosen.len() < count as usize {
         let Some(instance) = pool.take(context) else { break };
-        placement.chosen.push(instance.clone());
+        chosen.push(instance.clone());
     }
-    if placement.chosen.len() < count as usize {
-        placement.shortfalls = pool.shortfalls();
-    }
-    placement
+    chosen
+}
+
+/// Of the instances that cannot take one more task, the one that comes closest, and what it lacks.
+pub fn closest(state: &State, ask: &Ask<'_>) -> Option<(InstanceKey, Shortfall)> {
+    pool::shortfalls(state, ask, &BTreeMap::new()).max_by(|(_, one), (_, other)| one.cmp(other))
 }
 
 /// What keeps a task off one instance, if anything (StartTask, which names its instances).
 pub fn fits(state: &State, ask: &Ask<'_>, instance: &InstanceKey) -> Result<(), Shortfall> {
-    let host =
-        state.hosts.get(instance).and_then(|host| Candidate::new(host, peers_on(state, ask, instance)));
-    host.map_or(Err(Shortfall::Inactive), |host| host.shortfall(state, ask).map_or(Ok(()), Err))
+    let candidate = state.offers.get(instance).and_then(|offer| candidate(state, ask, instance, offer));
+    candidate.map_or(Err(Shortfall::Inactive), |one| one.shortfall(state, ask).map_or(Ok(()), Err))
 }
 
 /// The instances that every constraint and capability of a DAEMON service allows, whatever room they have.
 pub fn eligible(state: &State, ask: &Ask<'_>) -> Vec<InstanceId> {
-    let candidates = state.hosts_of(ask.cluster).filter_map(|(_, host)| Candidate::new(host, 0));
+    let alone = |(_, offer)| Candidate::new(offer, Usage::default(), 0);
+    let candidates = state.offers_of(ask.cluster).filter_map(alone);
     candidates
         .filter(|candidate| candidate.is_eligible(state, ask))
         .map(|candidate| candidate.instance().key.id)
         .collect()
+}
+
+/// One instance of its own.
+fn candidate<'a>(state: &State, ask: &Ask<'_>, key: &InstanceKey, offer: &'a Offer) -> Option<Candidate<'a>> {
+    Candidate::new(offer, state.usage_of(key), peers_on(state, ask, key))
 }
 
 /// How many tasks of the group each instance has.

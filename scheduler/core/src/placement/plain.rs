@@ -11,14 +11,14 @@ use super::candidate::Candidate;
 use super::score::{Score, first_turn, own_ranks};
 use super::{Ask, Placement};
 use crate::context::Context;
-use crate::state::{Desired, Host, Instance, State};
+use crate::ids::InstanceKey;
+use crate::state::{Desired, Instance, State};
 use crate::task_definition::{SpreadField, Strategy};
 
 /// Chooses instances for up to `count` tasks. Where the strategy is not random, the choice is that of [`super::place`].
 pub fn place(state: &State, ask: &Ask<'_>, count: u32, context: &mut Context) -> Placement {
-    let candidate = |host| Candidate::new(host, count_peers(state, ask, host));
-    let mut candidates: Vec<Candidate<'_>> =
-        state.hosts_of(ask.cluster).filter_map(|(_, host)| candidate(host)).collect();
+    let candidate = |(key, offer)| Candidate::new(offer, state.usage_of(key), count_peers(state, ask, key));
+    let mut candidates: Vec<Candidate<'_>> = state.offers_of(ask.cluster).filter_map(candidate).collect();
     let first_turn = first_turn(candidates.len(), context);
     let mut placement = Placement::default();
     while placement.chosen.len() < count as usize {
@@ -75,10 +75,9 @@ fn attribute<'a>(ask: &Ask<'_>, slot: usize, instance: &'a Instance) -> &'a str 
     }
 }
 
-fn count_peers(state: &State, ask: &Ask<'_>, host: &Host) -> u32 {
-    let Some(offer) = &host.offer else { return 0 };
+fn count_peers(state: &State, ask: &Ask<'_>, instance: &InstanceKey) -> u32 {
     let stays =
         |task: &&Arc<crate::state::Task>| task.desired == Desired::Running && task.group == *ask.group;
-    let count = state.live_tasks_on(&offer.instance.key).filter(stays).count();
+    let count = state.live_tasks_on(instance).filter(stays).count();
     u32::try_from(count).unwrap_or(u32::MAX)
 }

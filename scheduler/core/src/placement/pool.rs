@@ -17,10 +17,10 @@ use super::score::{Ranks, Score, first_turn, own_ranks};
 use super::{Ask, Shortfall, peers};
 use crate::context::Context;
 use crate::ids::{InstanceId, InstanceKey};
-use crate::state::{Instance, State};
+use crate::state::{Instance, State, Usage};
 use crate::task_definition::{PLACEMENT_STRATEGIES_MAX, SpreadField, Strategy};
 
-/// The attribute that hosts keep at hand.
+/// The attribute that offers keep at hand.
 const ZONE: &str = "ecs.availability-zone";
 
 /// All candidates of one placement.
@@ -87,14 +87,6 @@ impl<'a> Pool<'a> {
             }
             self.queue.push(Reverse((best, class)));
         }
-    }
-
-    /// What each instance lacks, in the order of their ids.
-    pub fn shortfalls(&self) -> Vec<(InstanceKey, Shortfall)> {
-        let lacking = |candidate: &Candidate<'_>| {
-            Some((candidate.instance().key.clone(), candidate.shortfall(self.state, self.ask)?))
-        };
-        self.candidates.iter().filter_map(lacking).collect()
     }
 
     /// Sorts the candidates that may fit into classes, and counts the peers of all.
@@ -219,16 +211,31 @@ fn value<'a>(candidate: &Candidate<'a>, attribute: &str) -> &'a str {
     value.unwrap_or_default()
 }
 
-/// The hosts of the cluster beside the peers on them: both are in the order of ids.
+/// What each instance lacks for one more task, in the order of their ids.
+pub(super) fn shortfalls(
+    state: &State,
+    ask: &Ask<'_>,
+    taken: &BTreeMap<InstanceId, u32>,
+) -> impl Iterator<Item = (InstanceKey, Shortfall)> {
+    let lacking =
+        |candidate: Candidate<'_>| Some((candidate.instance().key.clone(), candidate.shortfall(state, ask)?));
+    candidates(state, ask, taken).into_iter().filter_map(lacking)
+}
+
+/// The instances of the cluster beside what is known of them: all of it is in the order of ids.
 fn candidates<'a>(state: &'a State, ask: &Ask<'_>, taken: &BTreeMap<InstanceId, u32>) -> Vec<Candidate<'a>> {
+    let mut usage = state.usage_in(ask.cluster).peekable();
     let mut peers = peers(state, ask).into_iter().flatten().peekable();
     let mut taken = taken.iter().peekable();
     let mut candidates = Vec::new();
-    for (key, host) in state.hosts_of(ask.cluster) {
+    for (key, offer) in state.offers_of(ask.cluster) {
+        while usage.next_if(|(other, _)| other.id < key.id).is_some() {}
         while peers.next_if(|(id, _)| **id < key.id).is_some() {}
+        let usage =
+            usage.next_if(|(other, _)| other.id == key.id).map_or_else(Usage::default, |(_, usage)| *usage);
         let peers = peers.next_if(|(id, _)| **id == key.id).map_or(0, |(_, count)| *count);
         let taken = taken.next_if(|(id, _)| **id == key.id).map_or(0, |(_, count)| *count);
-        candidates.extend(Candidate::new(host, peers).map(|candidate| candidate.with_taken(taken)));
+        candidates.extend(Candidate::new(offer, usage, peers).map(|candidate| candidate.with_taken(taken)));
     }
     candidates
 }

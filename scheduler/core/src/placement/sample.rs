@@ -7,11 +7,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::candidate::Candidate;
-use super::{Ask, peers_on};
+use super::{Ask, candidate};
 use crate::context::Context;
 use crate::ids::{InstanceId, InstanceKey};
-use crate::state::{Host, Instance, State};
+use crate::state::{Instance, Offer, State};
 
 /// Draws before all instances are looked at: a cluster of which one instance in four fits is all but never missed,
 /// and one that is full costs little more than the look at all.
@@ -36,8 +35,8 @@ impl<'a> Sample<'a> {
     /// Takes an instance for one more task, unless none of those that were drawn fits.
     pub fn take(&mut self, context: &mut Context) -> Option<&'a Arc<Instance>> {
         for _ in 0..DRAWS_MAX {
-            let (key, host) = self.draw(context)?;
-            let Some(candidate) = Candidate::new(host, peers_on(self.state, self.ask, key)) else { continue };
+            let (key, offer) = self.draw(context)?;
+            let Some(candidate) = candidate(self.state, self.ask, key, offer) else { continue };
             let taken = self.taken.get(&key.id).copied().unwrap_or_default();
             let candidate = candidate.with_taken(taken);
             if candidate.fits(self.state, self.ask) {
@@ -53,12 +52,12 @@ impl<'a> Sample<'a> {
         &self.taken
     }
 
-    fn draw(&self, context: &mut Context) -> Option<(&'a InstanceKey, &'a Host)> {
+    fn draw(&self, context: &mut Context) -> Option<(&'a InstanceKey, &'a Offer)> {
         let key = |id| InstanceKey { cluster: self.ask.cluster.clone(), id };
         let from = InstanceId::fresh(context);
         let [steps] = context.bytes::<1>();
-        let behind = self.state.hosts.range(key(from)..=key(InstanceId::LAST));
-        let mut around = behind.chain(self.state.hosts_of(self.ask.cluster));
+        let behind = self.state.offers.range(key(from)..=key(InstanceId::LAST));
+        let mut around = behind.chain(self.state.offers_of(self.ask.cluster));
         // A cluster with fewer instances than steps is as soon looked at as drawn from.
         around.nth(usize::from(steps % STEPS_MAX))
     }

@@ -14,7 +14,7 @@ use super::{Plan, journal_words};
 use crate::context::Context;
 use crate::ids::{InstanceId, InstanceKey, TaskKey};
 use crate::placement::{self, Shortfall};
-use crate::state::{Event, Instance, Service, Task};
+use crate::state::{Event, Instance, Service, State, Task};
 
 /// Plans one round, and gives back the census that it rests on.
 pub(super) fn plan(plan: &mut Plan<'_>, service: &Arc<Service>, context: &mut Context) -> Census {
@@ -32,7 +32,8 @@ pub(super) fn plan(plan: &mut Plan<'_>, service: &Arc<Service>, context: &mut Co
         let (vacant, lacking) = vacant(plan, &service, &needs, &eligible);
         start_on(plan, &service, &needs, &vacant, context);
         if !lacking.is_empty() {
-            complain_of_placement(plan, &service, &lacking, context);
+            let closest = |_: &State| lacking.into_iter().max_by(|(_, one), (_, other)| one.cmp(other));
+            complain_of_placement(plan, &service, closest, context);
         }
     }
     census

@@ -54,7 +54,7 @@ fn give_up(plan: &mut Plan<'_>, service: &mut Service, context: &mut Context) {
             plan,
             service,
             &journal_words::inconsistent_starts(service),
-            "",
+            |_| String::new(),
             Repeated::AfterHours,
             context,
         );

@@ -42,7 +42,7 @@ pub(super) fn plan(plan: &mut Plan<'_>, service: &Service, context: &mut Context
             plan,
             service,
             &journal_words::blocked_by_configuration(service),
-            "",
+            |_| String::new(),
             Repeated::AfterHours,
             context,
         );

@@ -7,7 +7,7 @@ use super::census::Census;
 use super::{Plan, daemon, deployment, journal_words, replica, rest};
 use crate::context::Context;
 use crate::ids::{ServiceKey, TaskKey};
-use crate::state::{Desired, Event, Scheduling, Service, ServiceStatus, Task};
+use crate::state::{Desired, Event, Scheduling, Service, ServiceStatus, State, Task};
 
 /// A steady service says so again after this time, as ECS does; a repeated trouble is repeated no sooner either.
 pub const STEADY_STATE_REPEAT: Duration = Duration::from_hours(6);
@@ -90,12 +90,13 @@ pub(super) enum Repeated {
     AfterHours,
 }
 
-/// Logs a trouble that begins with `trouble`, unless it was said already.
+/// Logs a trouble that begins with `trouble`, unless it was said already. What the rest of the line says may take time to
+/// find out.
 pub(super) fn complain(
     plan: &mut Plan<'_>,
     service: &Service,
     trouble: &str,
-    rest: &str,
+    rest: impl FnOnce(&State) -> String,
     repeated: Repeated,
     context: &mut Context,
 ) {
@@ -104,6 +105,7 @@ pub(super) fn complain(
     let recent = log.take_while(|event| counts(&event.message));
     let mut recent = recent.filter(|event| context.now.since(event.created_at) < STEADY_STATE_REPEAT);
     if !recent.any(|event| event.message.starts_with(trouble)) {
+        let rest = rest(plan.state);
         plan.log(&service.key, format!("{trouble}{rest}"), context);
     }
 }

@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::ids::{InstanceKey, Name, TaskKey};
 use crate::launch::{Launch, needs};
 use crate::placement::{self, Ask, Shortfall};
-use crate::state::{Definition, Event, Instance, Origin, PropagateTags, Service, Tags};
+use crate::state::{Definition, Event, Instance, Origin, PropagateTags, Service, State, Tags};
 use crate::task_definition::{Constraint, Demand, SpreadField, Strategy, strategies, task_constraints};
 
 /// What the tasks of a service's primary deployment need.
@@ -81,11 +81,12 @@ pub(super) fn start(
         return;
     }
     let needs = Needs::of(plan, service);
-    let placement = placement::place(plan.state, &needs.ask(service), count, context);
-    start_on(plan, service, &needs, &placement.chosen, context);
+    let chosen = placement::choose(plan.state, &needs.ask(service), count, context);
+    start_on(plan, service, &needs, &chosen, context);
     // While the service's own tasks are leaving, what they hold is about to be free: no trouble yet.
-    if placement.chosen.len() < count as usize && census.stopping == 0 {
-        complain_of_placement(plan, service, &placement.shortfalls, context);
+    if chosen.len() < count as usize && census.stopping == 0 {
+        let closest = |state: &State| placement::closest(state, &needs.ask(service));
+        complain_of_placement(plan, service, closest, context);
     }
 }
 
@@ -113,12 +114,11 @@ pub(super) fn start_on(
 pub(super) fn complain_of_placement(
     plan: &mut Plan<'_>,
     service: &Service,
-    shortfalls: &[(InstanceKey, Shortfall)],
+    closest: impl FnOnce(&State) -> Option<(InstanceKey, Shortfall)>,
     context: &mut Context,
 ) {
-    let closest = shortfalls.iter().max_by_key(|(_, shortfall)| shortfall);
-    let rest = format!(" {}", journal_words::placement_reason(closest));
-    complain(plan, service, &journal_words::unable_to_place(service), &rest, Repeated::AfterStart, context);
+    let rest = |state: &State| format!(" {}", journal_words::placement_reason(closest(state).as_ref()));
+    complain(plan, service, &journal_words::unable_to_place(service), rest, Repeated::AfterStart, context);
 }
 
 /// Propagated tags and, when asked for, ECS's own.

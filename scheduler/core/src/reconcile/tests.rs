@@ -393,7 +393,9 @@ fn the_events_of_a_state_build_it_again() {
         instance_tasks,
         service_tasks,
         stopped_tasks,
-        hosts,
+        offers,
+        usage,
+        ports,
         peers,
         away,
         strengths,
@@ -401,6 +403,7 @@ fn the_events_of_a_state_build_it_again() {
         agenda,
         // Which task a pattern was taken from is of no consequence.
         patterns: _,
+        zones: _,
         tallies,
     } = &world.state;
     assert_eq!((&again.clusters, &again.families), (clusters, families));
@@ -408,7 +411,8 @@ fn the_events_of_a_state_build_it_again() {
     assert_eq!((&again.services, &again.service_events), (services, service_events));
     assert_eq!((&again.tasks, &again.tokens), (tasks, tokens));
     assert_eq!((&again.instance_tasks, &again.service_tasks), (instance_tasks, service_tasks));
-    assert_eq!((&again.stopped_tasks, &again.hosts, &again.peers), (stopped_tasks, hosts, peers));
+    assert_eq!((&again.stopped_tasks, &again.offers, &again.peers), (stopped_tasks, offers, peers));
+    assert_eq!((&again.usage, &again.ports), (usage, ports));
     assert_eq!((&again.away, &again.tallies), (away, tallies));
     assert_eq!((&again.strengths, &again.ailing, &again.agenda), (strengths, ailing, agenda));
 }

@@ -7,9 +7,8 @@ use imbl::OrdMap;
 
 use super::strength::{Footing, strengthened};
 use super::{
-    Container, ContainerReport, Desired, Event, Health, Host, Instance, InstanceStatus, Known, Offer,
-    PortBinding, Presence, Report, SERVICE_EVENTS_MAX, Service, ServiceEvent, State, Stop, Tally, Task,
-    Usage,
+    Container, ContainerReport, Desired, Event, Health, Instance, InstanceStatus, Known, Offer, PortBinding,
+    Presence, Report, SERVICE_EVENTS_MAX, Service, ServiceEvent, State, Stop, Tally, Task, Usage,
 };
 use crate::ids::{InstanceKey, Name, ServiceKey, TaskKey};
 
@@ -83,8 +82,8 @@ impl State {
             self.away.remove(&instance.key);
         }
         self.instances.insert(instance.key.clone(), instance.clone());
-        self.hosts.entry(instance.key.clone()).or_default();
-        self.offer(&instance.key, Some(Offer::of(instance)));
+        let offer = self.offer_of(instance);
+        self.offer(&instance.key, Some(offer));
     }
 
     fn change_presence(&mut self, key: &InstanceKey, presence: Presence) {
@@ -166,7 +165,7 @@ impl State {
         if let Some(service) = task.service() {
             self.service_tasks.entry(service).or_default().insert(task.key.id);
         }
-        self.hosts.entry(task.host()).or_default().usage.add(task);
+        self.use_up(task);
         self.count_in(task);
     }
 
@@ -186,20 +185,36 @@ impl State {
                 tasks.is_empty()
             });
         }
-        remove_or_drop(&mut self.hosts, &task.host(), |host| {
-            host.usage.remove(task);
-            *host == Host::default()
+        self.free(task);
+    }
+
+    /// What a task holds of its instance is taken from it, or given back.
+    fn use_up(&mut self, task: &Task) {
+        self.usage.entry(task.host()).or_default().add(task);
+        for (protocol, port) in task.host_ports() {
+            *self.ports.entry((task.instance, protocol, port)).or_default() += 1;
+        }
+    }
+
+    fn free(&mut self, task: &Task) {
+        remove_or_drop(&mut self.usage, &task.host(), |usage| {
+            usage.remove(task);
+            *usage == Usage::default()
         });
+        for (protocol, port) in task.host_ports() {
+            remove_or_drop(&mut self.ports, &(task.instance, protocol, port), |holders| {
+                *holders -= 1;
+                *holders == 0
+            });
+        }
     }
 
     /// A change of a task that was there and stays: most of what is known of it is the same.
     fn reindex(&mut self, old: &Task, new: &Task) {
         let same_use = (old.known, old.desired) == (new.known, new.desired);
-        if !(same_use && old.host_ports() == new.host_ports())
-            && let Some(host) = self.hosts.get_mut(&new.host())
-        {
-            host.usage.remove(old);
-            host.usage.add(new);
+        if !same_use || old.host_ports() != new.host_ports() {
+            self.free(old);
+            self.use_up(new);
         }
         if (old.desired, strengthened(old)) == (new.desired, strengthened(new)) {
             self.recount(old, new);
@@ -285,7 +300,7 @@ impl State {
     }
 
     fn footing(&self, instance: &InstanceKey) -> Footing {
-        match self.hosts.get(instance).and_then(|host| host.offer.as_ref()) {
+        match self.offers.get(instance) {
             Some(offer) if offer.instance.status == InstanceStatus::Active => Footing::Firm,
             Some(_) | None => Footing::Lost,
         }
@@ -294,10 +309,10 @@ impl State {
     /// Sets what an instance offers. When it begins or ceases to keep its tasks, their deployments are told.
     fn offer(&mut self, key: &InstanceKey, offer: Option<Offer>) {
         let before = self.footing(key);
-        remove_or_drop(&mut self.hosts, key, |host| {
-            host.offer = offer;
-            *host == Host::default()
-        });
+        match offer {
+            Some(offer) => self.offers.insert(key.clone(), offer),
+            None => self.offers.remove(key),
+        };
         let after = self.footing(key);
         if before != after {
             let here: Vec<Arc<Task>> = self.live_tasks_on(key).cloned().collect();
@@ -342,9 +357,6 @@ impl Usage {
         self.cpu += task.demand.cpu;
         self.memory += task.demand.memory;
         self.gpus += task.demand.gpus;
-        for port in task.host_ports() {
-            *self.ports.entry(port).or_default() += 1;
-        }
         if let Some(count) = counted(task, &mut self.running, &mut self.pending) {
             *count += 1;
         }
@@ -354,12 +366,6 @@ impl Usage {
         self.cpu -= task.demand.cpu;
         self.memory -= task.demand.memory;
         self.gpus -= task.demand.gpus;
-        for port in task.host_ports() {
-            remove_or_drop(&mut self.ports, &port, |holders| {
-                *holders -= 1;
-                *holders == 0
-            });
-        }
         if let Some(count) = counted(task, &mut self.running, &mut self.pending) {
             *count -= 1;
         }

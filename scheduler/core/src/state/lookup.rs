@@ -4,8 +4,8 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use super::{
-    Cluster, ClusterStatus, Definition, DefinitionStatus, Host, Instance, Known, Service, ServiceStatus,
-    State, Task, Usage,
+    Cluster, ClusterStatus, Definition, DefinitionStatus, Instance, Known, Offer, Protocol, Service,
+    ServiceStatus, State, Task, Usage,
 };
 use crate::ids::{DefinitionId, InstanceId, InstanceKey, Name, ServiceKey, TaskId, TaskKey};
 
@@ -74,13 +74,25 @@ impl State {
 
     /// What an instance's tasks hold.
     pub fn usage_of(&self, instance: &InstanceKey) -> Usage {
-        self.hosts.get(instance).map(|host| host.usage.clone()).unwrap_or_default()
+        self.usage.get(instance).copied().unwrap_or_default()
     }
 
-    /// The hosts of a cluster, in the order of their ids, deregistered ones included.
-    pub fn hosts_of(&self, cluster: &Name) -> impl Iterator<Item = (&InstanceKey, &Host)> {
+    /// The host ports that an instance's tasks hold.
+    pub fn ports_of(&self, instance: InstanceId) -> impl Iterator<Item = (Protocol, u16)> {
+        let held = self.ports.range((instance, Protocol::Tcp, 0)..=(instance, Protocol::Udp, u16::MAX));
+        held.map(|((_, protocol, port), _)| (*protocol, *port))
+    }
+
+    /// What the instances of a cluster offer, in the order of their ids, deregistered ones included.
+    pub fn offers_of(&self, cluster: &Name) -> impl Iterator<Item = (&InstanceKey, &Offer)> {
         let key = |id| InstanceKey { cluster: cluster.clone(), id };
-        self.hosts.range(key(InstanceId::FIRST)..=key(InstanceId::LAST))
+        self.offers.range(key(InstanceId::FIRST)..=key(InstanceId::LAST))
+    }
+
+    /// What the tasks of the instances of a cluster hold, in the order of their ids.
+    pub fn usage_in(&self, cluster: &Name) -> impl Iterator<Item = (&InstanceKey, &Usage)> {
+        let key = |id| InstanceKey { cluster: cluster.clone(), id };
+        self.usage.range(key(InstanceId::FIRST)..=key(InstanceId::LAST))
     }
 
     /// The ARN of a revision.

@@ -29,7 +29,7 @@ pub use self::agenda::Agenda;
 pub use self::cluster::{Cluster, ClusterStatus, Definition, DefinitionStatus, Family, Tags};
 pub use self::compact::{HexText, PortBinding};
 pub use self::event::{ContainerReport, Event, Report, Token};
-pub use self::host::{Host, Offer, Usage};
+pub use self::host::{Admission, Offer, Usage};
 pub use self::instance::{Instance, InstanceStatus, Protocol, Resources};
 pub use self::presence::{Presence, Whereabouts};
 pub use self::service::{
@@ -68,8 +68,12 @@ pub struct State {
     pub service_tasks: OrdMap<ServiceKey, OrdSet<TaskId>>,
     /// Derived: STOPPED tasks, the longest stopped first.
     pub stopped_tasks: OrdSet<(Timestamp, TaskKey)>,
-    /// Derived: what placement looks at of each instance, and what its tasks hold of it.
-    pub hosts: OrdMap<InstanceKey, Host>,
+    /// Derived: what placement looks at of each instance.
+    pub offers: OrdMap<InstanceKey, Offer>,
+    /// Derived: what the tasks of an instance hold of it, where they hold anything.
+    pub usage: OrdMap<InstanceKey, Usage>,
+    /// Derived: how many tasks hold a host port; a dynamic port counts from the report that names it.
+    pub ports: OrdMap<(InstanceId, Protocol, u16), u32>,
     /// Derived: the tasks of a group that are meant to stay, by instance. A service's group is its own.
     pub peers: OrdMap<GroupKey, OrdMap<InstanceId, u32>>,
     /// Derived: the instances that are Unreachable or Lost.
@@ -84,6 +88,8 @@ pub struct State {
     /// Derived: what tasks of a definition have in common, kept once for all of them. Which task it was taken from makes
     /// no difference to anything but memory.
     pub patterns: OrdMap<DefinitionId, Pattern>,
+    /// Derived: the names of zones, kept once for all instances there.
+    pub zones: OrdSet<Name>,
     /// Derived: counts by cluster.
     pub tallies: OrdMap<Name, Tally>,
 }
@@ -111,13 +117,16 @@ impl State {
             instance_tasks: OrdMap::new(),
             service_tasks: OrdMap::new(),
             stopped_tasks: OrdSet::new(),
-            hosts: OrdMap::new(),
+            offers: OrdMap::new(),
+            usage: OrdMap::new(),
+            ports: OrdMap::new(),
             peers: OrdMap::new(),
             away: OrdSet::new(),
             strengths: OrdMap::new(),
             ailing: OrdMap::new(),
             agenda: Agenda::default(),
             patterns: OrdMap::new(),
+            zones: OrdSet::new(),
             tallies: OrdMap::new(),
         }
     }

@@ -53,7 +53,7 @@ impl State {
                 *name = key.name.clone();
             }
         }
-        let offer = self.hosts.get(&task.host()).and_then(|host| host.offer.as_ref());
+        let offer = self.offers.get(&task.host());
         share(&mut task.availability_zone, offer.map(|offer| &offer.zone));
         let pattern = self.patterns.entry(task.definition.clone()).or_insert_with(|| Pattern::of(&task));
         share(&mut task.demand, Some(&pattern.demand));

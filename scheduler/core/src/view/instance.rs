@@ -23,7 +23,7 @@ pub fn instance(state: &State, instance: &Instance, show_tags: ShowTags) -> ecs:
         version: Some(instance.version),
         version_info: Some(instance.version_info.clone()),
         registered_resources: Some(registered(&instance.resources)),
-        remaining_resources: Some(remaining(&instance.resources, &usage)),
+        remaining_resources: Some(remaining(state, instance, usage)),
         status: Some(instance.status.as_str().to_owned()),
         agent_connected: Some(connected),
         running_tasks_count: Some(count(usage.running)),
@@ -72,9 +72,10 @@ fn registered(resources: &Resources) -> Vec<ecs::Resource> {
     list(resources.cpu, resources.memory, &tcp, &udp, &resources.gpus)
 }
 
-fn remaining(resources: &Resources, usage: &Usage) -> Vec<ecs::Resource> {
+fn remaining(state: &State, instance: &Instance, usage: Usage) -> Vec<ecs::Resource> {
+    let resources = &instance.resources;
     let in_use = |protocol: Protocol, reserved: &[u16]| -> BTreeSet<u16> {
-        let taken = usage.ports.keys().filter(|(of, _)| *of == protocol).map(|(_, port)| *port);
+        let taken = state.ports_of(instance.key.id).filter(|(of, _)| *of == protocol).map(|(_, port)| port);
         reserved.iter().copied().chain(taken).collect()
     };
     let gpus_taken = usize::try_from(usage.gpus).unwrap_or(usize::MAX).min(resources.gpus.len());
