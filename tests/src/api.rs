@@ -75,11 +75,25 @@ impl Api {
     }
 
     fn signed_headers(&self, operation: &str, body: &[u8]) -> Vec<(String, String)> {
-        let mut headers = vec![
+        let headers = vec![
             ("host".to_owned(), self.address.clone()),
             ("content-type".to_owned(), "application/x-amz-json-1.1".to_owned()),
             ("x-amz-target".to_owned(), format!("{TARGET}.{operation}")),
         ];
+        self.signed("POST", "/", headers, body)
+    }
+
+    /// The headers of a request with those that sign it. The query of `target` must be in canonical form.
+    ///
+    /// # Panics
+    /// When the address or a header is not plain ASCII.
+    pub fn signed(
+        &self,
+        method: &str,
+        target: &str,
+        mut headers: Vec<(String, String)>,
+        body: &[u8],
+    ) -> Vec<(String, String)> {
         let identity = self.credentials.clone().into();
         let params = v4::SigningParams::builder()
             .identity(&identity)
@@ -90,9 +104,9 @@ impl Api {
             .build()
             .expect("every parameter is given")
             .into();
-        let url = format!("http://{}/", self.address);
+        let url = format!("http://{}{target}", self.address);
         let pairs = headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let request = SignableRequest::new("POST", url, pairs, SignableBody::Bytes(body))
+        let request = SignableRequest::new(method, url, pairs, SignableBody::Bytes(body))
             .expect("the address and the headers are plain ASCII");
         let (instructions, _) = sign(request, &params).expect("fixed keys sign without I/O").into_parts();
         let (added, _) = instructions.into_parts();
