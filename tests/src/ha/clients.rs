@@ -81,8 +81,8 @@ impl Model for Cluster {
             (Call::Create, Standing::Active(value)) => (Answer::Done, Standing::Active(value)),
             (Call::Create, Standing::Unknown | Standing::Inactive) => (Answer::Done, Standing::Active(None)),
             (Call::Delete | Call::Write(_), Standing::Unknown) => (Answer::NotThere, Standing::Unknown),
-            (Call::Delete | Call::Write(_), Standing::Inactive) => (Answer::Done, Standing::Inactive),
-            (Call::Delete, Standing::Active(_)) => (Answer::Done, Standing::Inactive),
+            (Call::Write(_), Standing::Inactive)
+            | (Call::Delete, Standing::Inactive | Standing::Active(_)) => (Answer::Done, Standing::Inactive),
             (Call::Write(value), Standing::Active(_)) => (Answer::Done, Standing::Active(Some(*value))),
             (Call::Read, Standing::Active(value)) => (Answer::There(value), *state),
             (Call::Read, Standing::Unknown | Standing::Inactive) => (Answer::NotThere, *state),

@@ -41,8 +41,11 @@ async fn what_one_is_told_all_know(trio: &Trio) {
             let seen = trio.api(reader).call("DescribeClusters", json!({"clusters": [name]})).await;
             assert_eq!(seen["clusters"][0]["status"], "ACTIVE", "by {writer}, read at {reader}: {seen:#}");
         }
-        let refused =
-            trio.api(writer).try_call("DeleteCluster", json!({"cluster": "none"})).await.unwrap_err();
+        let refused = trio
+            .api(writer)
+            .try_call("DeleteCluster", json!({"cluster": "none"}))
+            .await
+            .expect_err("there is none");
         assert_eq!(refused.code(), "ClusterNotFoundException", "refusals come through as they are");
     }
 }
@@ -51,9 +54,10 @@ async fn what_one_is_told_all_know(trio: &Trio) {
 async fn agents_find_the_leader(trio: &Trio) {
     let leader = trio.leader().await;
     for host in 0..HOSTS {
-        assert_eq!(trio.leader_seen_by(host).await.unwrap(), leader);
+        assert_eq!(trio.leader_seen_by(host).await.expect("each knows"), leader);
         if host != leader {
-            let answer = http::get(&trio.address(host), "/acs/ws?clusterArn=default").await.unwrap();
+            let answer =
+                http::get(&trio.address(host), "/acs/ws?clusterArn=default").await.expect("an answer");
             assert_eq!(answer.status, 503, "{}", answer.text());
             assert!(answer.text().contains("ServerException"), "{}", answer.text());
         }
@@ -72,7 +76,7 @@ async fn keys_count_everywhere(trio: &Trio) {
         let args = [&["key"], args, &["--journal", &journal, "--output", "json"]].concat();
         let output = process::run(&args, &environment);
         assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).expect("JSON")
     };
     let key = run(&["create", "--description", "robot"]);
     let text = |member: &str| key[member].as_str().unwrap_or_default();
