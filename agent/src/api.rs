@@ -3,6 +3,8 @@
 //! Retrying is the callers' business, because each has its own reason to go on for ever: the client's own retries
 //! are off. Errors are sorted by what the agent can do about them.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use aws_config::SdkConfig;
@@ -24,6 +26,9 @@ use crate::uplink::{ApiFailure, Submitted};
 /// A call that takes longer is given up and tried again.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// The same where there is another scheduler to be asked: longer than one of several takes to replace another.
+const CALL_TIMEOUT_OF_SEVERAL: Duration = Duration::from_secs(12);
+const CONNECT_TIMEOUT_OF_SEVERAL: Duration = Duration::from_secs(2);
 /// The longest reason, and the longest runtime id or digest, that ECS takes.
 const REASON_CHARS_MAX: usize = 1024;
 const ID_CHARS_MAX: usize = 255;
@@ -31,7 +36,9 @@ const ID_CHARS_MAX: usize = 255;
 /// A client of the scheduler.
 #[derive(Debug, Clone)]
 pub(crate) struct Api {
-    pub(crate) client: Client,
+    /// One for each scheduler that was configured, at least one.
+    clients: Arc<[Client]>,
+    current: Arc<AtomicUsize>,
     pub(crate) cluster: String,
 }
 
@@ -44,22 +51,53 @@ pub(crate) struct Endpoints {
 
 impl Api {
     pub(crate) fn new(config: &Config, sdk: &SdkConfig, region: &str) -> Self {
-        let timeouts =
-            TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_timeout(CALL_TIMEOUT).build();
-        let mut builder = aws_sdk_ecs::config::Builder::from(sdk)
-            .region(Region::new(region.to_owned()))
-            .retry_config(RetryConfig::disabled())
-            .timeout_config(timeouts);
-        if let Some(endpoint) = &config.endpoint {
-            builder = builder.endpoint_url(endpoint);
+        let endpoints = config.endpoints();
+        let (connect, call) = match endpoints.len() {
+            0 | 1 => (CONNECT_TIMEOUT, CALL_TIMEOUT),
+            _ => (CONNECT_TIMEOUT_OF_SEVERAL, CALL_TIMEOUT_OF_SEVERAL),
+        };
+        let timeouts = TimeoutConfig::builder().connect_timeout(connect).operation_timeout(call).build();
+        let client = |endpoint: Option<String>| {
+            let builder = aws_sdk_ecs::config::Builder::from(sdk)
+                .region(Region::new(region.to_owned()))
+                .retry_config(RetryConfig::disabled())
+                .timeout_config(timeouts.clone());
+            let builder = match endpoint {
+                Some(endpoint) => builder.endpoint_url(endpoint),
+                None => builder,
+            };
+            Client::from_conf(builder.build())
+        };
+        let clients: Vec<Client> = match endpoints.as_slice() {
+            [] => vec![client(None)],
+            endpoints => endpoints.iter().map(|endpoint| client(Some(endpoint.clone()))).collect(),
+        };
+        Api { clients: clients.into(), current: Arc::default(), cluster: config.cluster.clone() }
+    }
+
+    /// The client of the scheduler that answered last.
+    pub(crate) fn client(&self) -> &Client {
+        &self.clients[self.current.load(Ordering::Relaxed) % self.clients.len()]
+    }
+
+    /// Sorts an error, and lets the next call go to the next scheduler if this one was of no use.
+    pub(crate) fn failure<E>(&self, error: &SdkError<E>) -> ApiFailure
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+        SdkError<E>: std::error::Error,
+    {
+        let failure = failure(error);
+        if let ApiFailure::Passing(_) = failure {
+            self.current.fetch_add(1, Ordering::Relaxed);
         }
-        Api { client: Client::from_conf(builder.build()), cluster: config.cluster.clone() }
+        failure
     }
 
     /// `DiscoverPollEndpoint`.
     pub(crate) async fn discover(&self, container_instance: &str) -> Result<Endpoints, ApiFailure> {
-        let request = self.client.discover_poll_endpoint().cluster(&self.cluster);
-        let reply = request.container_instance(container_instance).send().await.map_err(|e| failure(&e))?;
+        let request = self.client().discover_poll_endpoint().cluster(&self.cluster);
+        let reply = request.container_instance(container_instance).send().await;
+        let reply = reply.map_err(|error| self.failure(&error))?;
         let acs = reply.endpoint().filter(|endpoint| !endpoint.is_empty());
         let acs =
             acs.ok_or_else(|| ApiFailure::Passing("DiscoverPollEndpoint names no endpoint".to_owned()))?;
@@ -69,7 +107,8 @@ impl Api {
 
     /// `CreateCluster`, for an agent that was given no cluster.
     pub(crate) async fn create_cluster(&self, name: &str) -> Result<(), ApiFailure> {
-        self.client.create_cluster().cluster_name(name).send().await.map(drop).map_err(|e| failure(&e))
+        let created = self.client().create_cluster().cluster_name(name).send().await;
+        created.map(drop).map_err(|error| self.failure(&error))
     }
 
     /// The cluster that a task's ARN names, which is not the agent's for what it left unsent in another one.
@@ -83,7 +122,7 @@ impl Api {
         let reason: String = report.reason.unwrap_or_default().chars().take(REASON_CHARS_MAX).collect();
         let containers = report.containers.iter().map(container_change).collect();
         let call = self
-            .client
+            .client()
             .submit_task_state_change()
             .cluster(self.cluster_of(&report.task_arn))
             .task(&report.task_arn)
@@ -95,7 +134,7 @@ impl Api {
             .set_execution_stopped_at(report.execution_stopped_at.map(date_time));
         match call.send().await {
             Ok(_) => Submitted::Acknowledged,
-            Err(error) => match failure(&error) {
+            Err(error) => match self.failure(&error) {
                 ApiFailure::Refused(why) => Submitted::Refused(why),
                 ApiFailure::NoCluster(why) | ApiFailure::Passing(why) => Submitted::Failed(why),
             },
@@ -104,7 +143,7 @@ impl Api {
 }
 
 /// Sorts an error. A refusal is an error of ours in a well-formed answer, credentials aside: those may be put right.
-pub(crate) fn failure<E>(error: &SdkError<E>) -> ApiFailure
+fn failure<E>(error: &SdkError<E>) -> ApiFailure
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
     SdkError<E>: std::error::Error,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use aws_sdk_ecs::types::{Attribute, Resource, Tag};
 
-use crate::api::{Api, failure};
+use crate::api::Api;
 use crate::backoff::{Backoff, Complaint};
 use crate::config::Config;
 use crate::ledger::Ledger;
@@ -68,7 +68,7 @@ pub(crate) async fn call(
 ) -> Result<String, ApiFailure> {
     // Outside EC2 there is no identity document; the protocol wants empty strings then.
     let request = api
-        .client
+        .client()
         .register_container_instance()
         .cluster(&config.cluster)
         .instance_identity_document("")
@@ -77,7 +77,7 @@ pub(crate) async fn call(
         .set_total_resources(Some(resources(config)))
         .set_attributes(Some(attributes(config, engine)))
         .set_tags(tags(config));
-    let reply = request.send().await.map_err(|error| failure(&error))?;
+    let reply = request.send().await.map_err(|error| api.failure(&error))?;
     let arn = reply.container_instance().and_then(|instance| instance.container_instance_arn());
     arn.map(str::to_owned)
         .ok_or_else(|| ApiFailure::Passing("the answer names no container instance".to_owned()))

@@ -64,7 +64,8 @@ const RESERVED_PORTS: &[u16] = &[22, 2375, 2376, 51678, 51679];
 pub struct Config {
     /// The cluster to join, by name or ARN (`ECS_CLUSTER`, else `default`).
     pub cluster: String,
-    /// The ECS endpoint with its scheme (`ECS_BACKEND_HOST`); `None` for what the SDK configuration says.
+    /// The ECS endpoint with its scheme (`ECS_BACKEND_HOST`), or those of several schedulers of one cluster, with commas
+    /// between them; `None` for what the SDK configuration says.
     pub endpoint: Option<String>,
     /// `AWS_DEFAULT_REGION` or `AWS_REGION`; `None` for what the SDK configuration says.
     pub region: Option<String>,
@@ -268,6 +269,12 @@ impl Config {
         })
     }
 
+    /// Each of the endpoints, with its scheme.
+    pub(crate) fn endpoints(&self) -> Vec<String> {
+        let named = self.endpoint.iter().flat_map(|endpoints| endpoints.split(','));
+        named.map(str::trim).filter(|endpoint| !endpoint.is_empty()).map(parse::with_scheme).collect()
+    }
+
     /// The name of the cluster, whether it was set as a name or as an ARN.
     pub fn cluster_name(&self) -> &str {
         self.cluster.rsplit('/').next().unwrap_or(&self.cluster)
@@ -310,6 +317,7 @@ mod tests {
         .unwrap();
         assert_eq!(config.cluster_name(), "blue");
         assert_eq!(config.endpoint.as_deref(), Some("https://127.0.0.1:7070"));
+        assert_eq!(config.endpoints(), ["https://127.0.0.1:7070"]);
         assert_eq!(config.instance_attributes["stack"], "prod");
         assert_eq!(config.dynamic_host_ports, Some((30000, 32767)));
         assert_eq!(config.stop_timeout, Duration::from_secs(90));
@@ -345,5 +353,13 @@ mod tests {
             Config::from_file(&dir, |name| (name == "ECS_CLUSTER").then(|| "green".to_owned())).unwrap();
         std::fs::remove_file(&dir).unwrap();
         assert_eq!((config.cluster.as_str(), config.reserved_memory_mib), ("green", 64));
+    }
+
+    #[test]
+    fn several_schedulers_are_named_with_commas() {
+        let config =
+            config(&[("ECS_BACKEND_HOST", "http://10.0.0.1:7070, http://10.0.0.2:7070,ecs.example")]);
+        let expected = ["http://10.0.0.1:7070", "http://10.0.0.2:7070", "https://ecs.example"];
+        assert_eq!(config.unwrap().endpoints(), expected);
     }
 }

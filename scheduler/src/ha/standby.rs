@@ -21,6 +21,7 @@ use super::follower::Outlook;
 use super::forward::{self, FORWARDED, NOT_LEADER, Passed};
 use crate::auth::Authenticator;
 use crate::entropy::Entropy;
+use crate::http::share::Turn;
 use crate::http::{api, body};
 use crate::outgoing::Http;
 
@@ -49,7 +50,7 @@ pub(super) enum Outcome {
 
 impl Standby {
     /// Answers a request, or gives it back because this scheduler has become the leader.
-    pub(super) async fn answer(&self, parts: Parts, body: Body) -> Outcome {
+    pub(super) async fn answer(&self, mut parts: Parts, body: Body) -> Outcome {
         if parts.method != Method::POST || parts.uri.path() != "/" {
             return Outcome::Answered(self.refuse_channel(&parts));
         }
@@ -59,6 +60,10 @@ impl Standby {
         let body = match body::read(body).await {
             Ok(body) => Bytes::from(body),
             Err(error) => return self.respond(&parts.headers, Err(error)),
+        };
+        let _turn = match parts.extensions.remove::<Turn>() {
+            Some(turn) => Some(turn.come().await),
+            None => None,
         };
         let operation = match api::admit(&self.authenticator, &parts, &body) {
             Ok(operation) => operation,

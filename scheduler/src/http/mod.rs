@@ -3,7 +3,7 @@
 pub(crate) mod api;
 pub(crate) mod body;
 mod server;
-mod share;
+pub(crate) mod share;
 
 use std::sync::Arc;
 

@@ -42,7 +42,7 @@ pub(super) struct Share {
 
 /// What a request needs to be answered.
 #[derive(Debug, Clone)]
-pub(super) struct Turn(Arc<Semaphore>);
+pub(crate) struct Turn(Arc<Semaphore>);
 
 impl Shares {
     /// Room for one more connection of an address. `None` if it has too many.
@@ -70,7 +70,7 @@ impl Share {
 
 impl Turn {
     /// Waits until few enough requests of the same address are being answered.
-    pub(super) async fn come(self) -> OwnedSemaphorePermit {
+    pub(crate) async fn come(self) -> OwnedSemaphorePermit {
         self.0.acquire_owned().await.expect("the semaphore is never closed")
     }
 }
