@@ -144,6 +144,14 @@ impl Container {
 
     /// The answer to `Starting`. An answer that comes after the exit was seen changes nothing.
     pub(super) fn on_started(&mut self, outcome: Result<Snapshot, String>, now: Timestamp) -> Reaction {
+        if self.vanished && matches!(self.phase, Phase::Starting { .. }) {
+            let is_another = outcome.as_ref().is_ok_and(|snapshot| self.id() != Some(snapshot.id.as_str()));
+            if !is_another {
+                self.end_vanished(now);
+                return Reaction::None;
+            }
+            self.vanished = false;
+        }
         match outcome {
             Ok(snapshot) => {
                 if let Phase::Starting { id } = &mut self.phase {
@@ -249,10 +257,15 @@ impl Container {
             return;
         }
         self.vanished = true;
-        if matches!(self.phase, Phase::Resting { .. }) {
+        // One that pauses is about to be made anew; one that is being started is ended by the answer that will come.
+        if matches!(self.phase, Phase::Resting { .. } | Phase::Starting { .. }) {
             return;
         }
-        self.phase = Phase::Stopped { id: Some(id.to_owned()) };
+        self.end_vanished(now);
+    }
+
+    fn end_vanished(&mut self, now: Timestamp) {
+        self.phase = Phase::Stopped { id: self.id().map(str::to_owned) };
         self.finished_at = Some(now);
         self.reason =
             Some("ContainerVanishedError: The container was removed from Docker by someone else".to_owned());
@@ -307,7 +320,10 @@ impl Container {
         let doubled = rule.delay_min.saturating_mul(1_u32.checked_shl(self.rests).unwrap_or(u32::MAX));
         self.rests = self.rests.saturating_add(1);
         self.phase = Phase::Resting { id: id.clone() };
-        self.restarted_from = self.finished_at;
+        // A start that failed is no exit, and the exit before it may still be heard of.
+        if self.exit_code.is_some() {
+            self.restarted_from = self.finished_at;
+        }
         Some(doubled.min(rule.delay_max))
     }
 
