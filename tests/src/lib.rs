@@ -12,6 +12,7 @@ pub mod api;
 pub mod binary;
 pub mod engine;
 pub mod ha;
+pub mod host;
 pub mod http;
 pub mod linear;
 pub mod process;

@@ -127,7 +127,8 @@ impl World {
         self.setup.agent.push((name, value.to_owned()));
     }
 
-    fn agent_environment(&self, data_dir: &Path) -> BTreeMap<String, String> {
+    /// What an agent of this world is started with.
+    pub fn agent_environment(&self, data_dir: &Path) -> BTreeMap<String, String> {
         let mut environment = base_environment();
         let key = &self.api.credentials;
         let data_dir = data_dir.display().to_string();

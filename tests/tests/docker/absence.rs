@@ -2,14 +2,19 @@
 
 use std::os::unix::fs::symlink;
 
-use ecsr_tests::spec::{shell, task};
+use ecsr_tests::spec::{shell, task, web};
 use ecsr_tests::{Setup, World, wait};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Proves that scheduler, agent and engine work together.
 async fn prove(world: &World) {
     let arn = world.run(task("proof", &[shell("main", "exit 0", json!({}))])).await;
     world.await_task(&arn, "STOPPED").await;
+}
+
+/// When the run of a container began that is its last so far.
+async fn started_at(world: &World, id: &str) -> Value {
+    world.engine.inspect(id).await["State"]["StartedAt"].take()
 }
 
 /// Waits until the agent has said `word`, and is still there.
@@ -42,7 +47,7 @@ async fn an_agent_waits_for_docker() {
     world.start_scheduler().await;
     world.start_agent();
     await_said(&mut world, &socket.display().to_string()).await;
-    assert_eq!(world.instances().await, Vec::<serde_json::Value>::new(), "without Docker it is no instance");
+    assert_eq!(world.instances().await, Vec::<Value>::new(), "without Docker it is no instance");
     symlink("/var/run/docker.sock", &socket).expect("the world's directory is writable");
     world.await_instance().await;
     prove(&world).await;
@@ -81,10 +86,45 @@ async fn a_task_for_an_absent_agent_is_a_failure_and_a_service_waits() {
         if instances[0]["agentConnected"] == false { Ok(()) } else { Err(instances) }
     })
     .await;
-    let definition = world.register(task("patient", &[ecsr_tests::spec::web()])).await;
+    let definition = world.register(task("patient", &[web()])).await;
     let answer = world.api.call("RunTask", json!({"taskDefinition": definition})).await;
     assert_eq!(answer["failures"][0]["reason"], "AGENT", "{answer:#}");
     world.create_service("patient", &definition, 2, json!({})).await;
     world.start_agent();
     world.await_stable("patient").await;
+}
+
+#[tokio::test]
+async fn while_the_scheduler_is_away_its_services_are_kept_running_and_its_return_changes_nothing() {
+    let mut world = World::start().await;
+    world.await_instance().await;
+    let definition = world.register(task("web", &[web()])).await;
+    world.create_service("web", &definition, 2, json!({})).await;
+    world.await_stable("web").await;
+    let tasks = world.api.list_tasks(json!({"serviceName": "web"})).await;
+    world.scheduler.as_mut().expect("the scheduler runs").kill();
+
+    let before = world.containers_of("web").await;
+    let victim = &before[0];
+    let first_start = started_at(&world, &victim.id).await;
+    world.engine.kill(&victim.id).await;
+    wait::until("the agent to start what was killed again", async || {
+        let seen = world.engine.inspect(&victim.id).await["State"].clone();
+        if seen["Running"] == true && seen["StartedAt"] != first_start { Ok(()) } else { Err(seen) }
+    })
+    .await;
+    let starts = [started_at(&world, &before[0].id).await, started_at(&world, &before[1].id).await];
+
+    world.start_scheduler().await;
+    world.await_instance().await;
+    world.await_stable("web").await;
+    assert_eq!(world.api.list_tasks(json!({"serviceName": "web"})).await, tasks, "the same tasks");
+    assert_eq!(world.containers_of("web").await, before, "in the same containers");
+    let now = [started_at(&world, &before[0].id).await, started_at(&world, &before[1].id).await];
+    assert_eq!(now, starts, "which nobody touched again");
+
+    // With a scheduler an end is an end: the task is replaced.
+    world.engine.kill(&victim.id).await;
+    world.await_task(&victim.task, "STOPPED").await;
+    world.await_stable("web").await;
 }

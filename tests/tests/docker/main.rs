@@ -9,6 +9,7 @@ mod dependency;
 mod deployment;
 mod ending;
 mod health;
+mod hosts;
 mod ports;
 mod refusal;
 mod service;
