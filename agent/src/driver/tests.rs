@@ -19,6 +19,7 @@ const INSTANCE: &str = "arn:aws:ecs:r:1:container-instance/default/i";
 struct Agent {
     handle: Handle,
     reports: mpsc::Receiver<TaskReport>,
+    ledger: Ledger,
     _background: JoinSet<()>,
 }
 
@@ -50,7 +51,7 @@ impl Host {
         let (ready, adopted) = oneshot::channel();
         let (told, reports) = mpsc::channel(256);
         let mut background = JoinSet::new();
-        background.spawn(ledger.keep_writing());
+        background.spawn(ledger.clone().keep_writing());
         background.spawn(async move { driver.run(ready).await });
         adopted.await.expect("the driver adopts");
         let submit = move |report: TaskReport| {
@@ -61,7 +62,7 @@ impl Host {
             }
         };
         background.spawn(async move { reporter.deliver(submit, stopped_sender).await });
-        Agent { handle, reports, _background: background }
+        Agent { handle, reports, ledger, _background: background }
     }
 }
 
@@ -290,4 +291,27 @@ async fn a_task_role_needs_the_operators_consent() {
     let task = acs::Task { role_credentials: Some(role), ..task("t", "image", "RUNNING") };
     assert_eq!(agent.payload(vec![task]).await, Accepted::Some);
     assert!(agent.report().await.2.contains("ECS_ENABLE_TASK_IAM_ROLE"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_to_stop_is_stopped_by_the_next_agent_and_never_restarted() {
+    let host = Host::new();
+    let mut agent = host.start_agent().await;
+    let rule = acs::LocalRestart { delay_min: Some(1), delay_max: Some(300) };
+    let of_service = acs::Task { local_restart: Some(rule), ..task("t", "image", "RUNNING") };
+    agent.payload(vec![of_service]).await;
+    assert_eq!(agent.report().await, running("t"));
+    for _ in 0..1000 {
+        host.runtime.fail_next(Call::Stop, Failure::Before(RuntimeError::Unavailable("busy".to_owned())));
+    }
+    agent.handle.order(Command::Stop { task_arns: vec!["t".to_owned()] }).await;
+    assert_eq!(agent.manifest(&[]).await, Vec::<String>::new(), "it is on its way out");
+    agent.ledger.update(|_| ()).written().await;
+    drop(agent);
+    host.runtime.forget_failures();
+    let mut agent = host.start_agent().await;
+    let (arn, status, _) = agent.report().await;
+    let end = if status == Status::Running { agent.report().await.1 } else { status };
+    assert_eq!((arn.as_str(), end), ("t", Status::Stopped), "with no word of a scheduler");
+    assert_eq!(host.runtime.calls(Call::Start), 1);
 }

@@ -138,11 +138,20 @@ impl Task {
     /// Moves one container as far as a single decision goes. True if it moved.
     fn step(&mut self, index: usize, settings: &Settings, now: Timestamp, out: &mut Vec<Action>) -> bool {
         match &self.containers[index].phase {
-            Phase::Pulling if !self.wanted => self.drop_unneeded(index),
+            Phase::Waiting
+            | Phase::Pulling
+            | Phase::Pulled
+            | Phase::Created { .. }
+            | Phase::Resting { .. }
+                if !self.wanted =>
+            {
+                self.drop_unneeded(index)
+            }
             Phase::Pulling
             | Phase::Creating
             | Phase::Starting { .. }
             | Phase::Stopping { .. }
+            | Phase::Resting { .. }
             | Phase::Stopped { .. } => false,
             Phase::Running { id } => {
                 if self.wanted || !self.dependents_stopped(index) {
@@ -152,12 +161,6 @@ impl Task {
                 self.ask_stop(index, id, settings, out);
                 true
             }
-            Phase::Waiting | Phase::Pulled | Phase::Created { .. } | Phase::Resting { .. }
-                if !self.wanted =>
-            {
-                self.drop_unneeded(index)
-            }
-            Phase::Resting { .. } => false,
             // What ran under this agent was not new to start with.
             Phase::Waiting | Phase::Pulled | Phase::Created { .. }
                 if self.held && self.containers[index].restarts == 0 =>

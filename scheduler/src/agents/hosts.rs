@@ -8,7 +8,8 @@
 //!
 //! What answers need not be the host itself: several agents may share an address (one host, or a translator of
 //! addresses before many). Then none of them is called gone while anything answers there. The error is on the side of
-//! leaving tasks alone.
+//! leaving tasks alone. And what is asked is the network that the agent is in: an agent in a container has to share its
+//! host's, as Amazon's does, or its own end looks like the end of the host.
 //!
 //! What is found is reported as it is, again and again if need be; what it means is for the core to decide.
 

@@ -17,7 +17,7 @@ struct Rack {
     /// The ARN of the instance that each host is.
     instances: Vec<String>,
     world: World,
-    _lan: Lan,
+    lan: Lan,
 }
 
 impl Rack {
@@ -27,9 +27,9 @@ impl Rack {
         let port = world.api.address.rsplit_once(':').expect("an address has a port").1;
         world.api.address = format!("{}:{port}", lan.scheduler());
         world.start_scheduler().await;
-        let mut rack = Self { hosts: Vec::new(), instances: Vec::new(), world, _lan: lan };
+        let mut rack = Self { hosts: Vec::new(), instances: Vec::new(), world, lan: lan };
         for number in 1..=hosts {
-            let mut host = rack._lan.host(&rack.world, number).await;
+            let mut host = rack.lan.host(&rack.world, number).await;
             host.start_agent(&rack.world);
             rack.hosts.push(host);
             let before: BTreeSet<String> = rack.instances.iter().cloned().collect();
