@@ -3,14 +3,13 @@
 //! It runs nothing: what it is told to start it reports as RUNNING. Unlike a good agent it does not let go of a
 //! connection when it has another one, so that an order of a leader who is none any more would reach it.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
@@ -41,16 +40,9 @@ pub struct Order {
 #[derive(Debug)]
 pub struct FakeAgent {
     pub instance: String,
-    seen: Arc<Mutex<Seen>>,
+    orders: Arc<Mutex<Vec<Order>>>,
     /// Ended when this is dropped.
     _tasks: JoinSet<()>,
-}
-
-#[derive(Debug, Default)]
-struct Seen {
-    orders: Vec<Order>,
-    /// How many connections it has with each scheduler.
-    open: BTreeMap<u8, usize>,
 }
 
 impl FakeAgent {
@@ -78,15 +70,15 @@ impl FakeAgent {
         });
         let answer = trio.api(0).call("RegisterContainerInstance", request).await;
         let instance = answer["containerInstance"]["containerInstanceArn"].as_str().unwrap_or_default();
-        let seen = Arc::new(Mutex::new(Seen::default()));
+        let orders = Arc::new(Mutex::new(Vec::new()));
         let link = Link {
             apis: (0..HOSTS).map(|host| trio.api(host)).collect(),
             instance: instance.to_owned(),
-            seen: seen.clone(),
+            orders: orders.clone(),
         };
         let mut tasks = JoinSet::new();
         tasks.spawn(link.keep());
-        let agent = Self { instance: instance.to_owned(), seen, _tasks: tasks };
+        let agent = Self { instance: instance.to_owned(), orders, _tasks: tasks };
         agent.await_connected(trio).await;
         agent
     }
@@ -113,12 +105,7 @@ impl FakeAgent {
 
     /// Every order so far.
     pub fn orders(&self) -> Vec<Order> {
-        lock(&self.seen).orders.clone()
-    }
-
-    /// Whether it still has a connection with that scheduler.
-    pub fn is_connected_with(&self, host: u8) -> bool {
-        lock(&self.seen).open.get(&host).is_some_and(|count| *count > 0)
+        lock(&self.orders).clone()
     }
 }
 
@@ -126,7 +113,7 @@ impl FakeAgent {
 struct Link {
     apis: Vec<Api>,
     instance: String,
-    seen: Arc<Mutex<Seen>>,
+    orders: Arc<Mutex<Vec<Order>>>,
 }
 
 impl Link {
@@ -134,7 +121,8 @@ impl Link {
     /// without anybody telling, so one of an earlier lead does not count.
     async fn keep(self) {
         let mut connections = JoinSet::new();
-        let (mut next, mut led) = (0, None);
+        let mut next = 0;
+        let mut current: Option<(u8, AbortHandle)> = None;
         loop {
             let api = &self.apis[next % self.apis.len()];
             let asked = tokio::time::timeout(ASK_TIMEOUT, api.try_call("DiscoverPollEndpoint", json!({})));
@@ -144,25 +132,19 @@ impl Link {
                     let leads = |api: &&Api| endpoint == format!("http://{}/acs", api.address);
                     let leader = self.apis.iter().position(|api| leads(&api)).expect("one of three");
                     let host = u8::try_from(leader).expect("one of three");
-                    let is_new = led.replace(host) != Some(host);
-                    if is_new || self.connections_with(host) == 0 {
-                        *lock(&self.seen).open.entry(host).or_default() += 1;
+                    let is_open =
+                        current.as_ref().is_some_and(|(led, open)| *led == host && !open.is_finished());
+                    if !is_open {
                         let link = self.clone();
-                        connections.spawn(async move {
-                            // Why it ended is no matter: it is opened again.
-                            let _ = link.converse(host).await;
-                            *lock(&link.seen).open.entry(host).or_default() -= 1;
-                        });
+                        // Why it ends is no matter: it is opened again.
+                        let open = connections.spawn(async move { link.converse(host).await });
+                        current = Some((host, open));
                     }
                 }
                 Ok(Err(_)) | Err(_) => next += 1,
             }
             tokio::time::sleep(ASK_EVERY).await;
         }
-    }
-
-    fn connections_with(&self, host: u8) -> usize {
-        lock(&self.seen).open.get(&host).copied().unwrap_or_default()
     }
 
     async fn converse(&self, host: u8) -> Option<()> {
@@ -202,7 +184,7 @@ impl Link {
             task: task["arn"].as_str().unwrap_or_default().to_owned(),
             desired: task["desiredStatus"].as_str().unwrap_or_default().to_owned(),
         });
-        lock(&self.seen).orders.extend(orders);
+        lock(&self.orders).extend(orders);
     }
 
     /// Tells the schedulers that every task is what it shall be, until one of them takes it.
@@ -251,6 +233,6 @@ async fn open(api: &Api, instance: &str) -> Option<WebSocketStream<TcpStream>> {
     tokio::time::timeout(ASK_TIMEOUT, opening).await.ok()?
 }
 
-fn lock(seen: &Mutex<Seen>) -> std::sync::MutexGuard<'_, Seen> {
-    seen.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(orders: &Mutex<Vec<Order>>) -> std::sync::MutexGuard<'_, Vec<Order>> {
+    orders.lock().unwrap_or_else(PoisonError::into_inner)
 }
