@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::ids::{InstanceId, InstanceKey};
-use crate::state::{Desired, Known, Protocol, ServiceStatus, State, Task};
+use crate::ids::{DefinitionId, InstanceId, InstanceKey};
+use crate::state::{Desired, Known, Pattern, Protocol, ServiceStatus, State, Task};
 
 /// Most tasks of a state that debug builds check after each batch: a check counts all of them anew.
 const CHECKED_TASKS_MAX: usize = 10_000;
@@ -38,6 +38,8 @@ fn indexes(state: &State) -> Vec<String> {
     for task in state.tasks.values() {
         fresh.apply(&crate::state::Event::TaskPlaced(task.clone()));
     }
+    // Which task a pattern was taken from is of no consequence.
+    let counted = |(id, pattern): (&DefinitionId, &Pattern)| (id.clone(), pattern.tasks);
     let compared = [
         ("instance_tasks", fresh.instance_tasks == state.instance_tasks),
         ("service_tasks", fresh.service_tasks == state.service_tasks),
@@ -50,6 +52,7 @@ fn indexes(state: &State) -> Vec<String> {
         ("strengths", fresh.strengths == state.strengths),
         ("ailing", fresh.ailing == state.ailing),
         ("agenda", fresh.agenda == state.agenda),
+        ("patterns", fresh.patterns.iter().map(counted).eq(state.patterns.iter().map(counted))),
         ("tallies", fresh.tallies == state.tallies),
     ];
     compared

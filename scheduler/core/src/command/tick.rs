@@ -54,9 +54,9 @@ pub(super) fn tick(state: &State, context: &mut Context) -> Decision {
 
 /// A token holds for a day, but no longer than its tasks are remembered. SDKs make one for every call.
 fn is_spent(state: &State, token: &Token, now: Timestamp) -> bool {
-    let forgotten = token.tasks.iter().all(|key| !state.tasks.contains_key(key));
+    let forgotten = || token.tasks.iter().all(|key| !state.tasks.contains_key(key));
     is_past(Some(token.at), TOKENS_KEPT, now)
-        || (forgotten && is_past(Some(token.at), STOPPED_TASKS_KEPT, now))
+        || (is_past(Some(token.at), STOPPED_TASKS_KEPT, now) && forgotten())
 }
 
 /// Registered, but never heard of again: what is left of a registration whose answer was lost.
@@ -71,7 +71,7 @@ fn is_past(since: Option<Timestamp>, kept: Duration, now: Timestamp) -> bool {
 }
 
 fn is_used(state: &State, id: &DefinitionId) -> bool {
-    let by_task = state.tasks.values().any(|task| task.definition == *id);
+    let by_task = state.patterns.contains_key(id);
     let by_service = state.services.values().any(|service| {
         service.definition == *id
             || service.last_completed.as_ref() == Some(id)

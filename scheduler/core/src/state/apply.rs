@@ -26,7 +26,6 @@ impl State {
             }
             Event::DefinitionForgotten(id) => {
                 self.definitions.remove(id);
-                self.patterns.remove(id);
             }
             Event::FamilySaved { family, last_revision } => {
                 let family = self.families.entry(family.clone()).or_default();
@@ -146,11 +145,20 @@ impl State {
             }
         }
         match (old, new) {
-            (_, Some(new)) => {
+            (old, Some(new)) => {
+                if old.is_none()
+                    && let Some(pattern) = self.patterns.get_mut(&new.definition)
+                {
+                    pattern.tasks += 1;
+                }
                 self.tasks.insert(new.key.clone(), new);
             }
             (Some(old), None) => {
                 self.tasks.remove(&old.key);
+                remove_or_drop(&mut self.patterns, &old.definition, |pattern| {
+                    pattern.tasks -= 1;
+                    pattern.tasks == 0
+                });
             }
             (None, None) => {}
         }
@@ -229,7 +237,7 @@ impl State {
         if task.desired != Desired::Running {
             return;
         }
-        self.tallies.entry(task.key.cluster.clone()).or_default().add(task);
+        self.tallies.entry(task.tally()).or_default().add(task);
         *self.peers.entry(task.peers()).or_default().entry(task.instance).or_default() += 1;
         if let Some(deployment) = strengthened(task) {
             let footing = self.footing(&task.host());
@@ -244,7 +252,7 @@ impl State {
         if task.desired != Desired::Running {
             return;
         }
-        remove_or_drop(&mut self.tallies, &task.key.cluster, |tally| {
+        remove_or_drop(&mut self.tallies, &task.tally(), |tally| {
             tally.remove(task);
             *tally == Tally::default()
         });
@@ -273,7 +281,7 @@ impl State {
             return;
         }
         if old.known != new.known
-            && let Some(tally) = self.tallies.get_mut(&new.key.cluster)
+            && let Some(tally) = self.tallies.get_mut(&new.tally())
         {
             tally.remove(old);
             tally.add(new);
@@ -334,7 +342,7 @@ fn ailing(task: &Task) -> Option<ServiceKey> {
 }
 
 /// Changes an entry and drops it once it is empty, so that derived maps hold nothing of what is gone.
-fn remove_or_drop<K: Ord + Clone, V: Clone + Default>(
+fn remove_or_drop<K: Ord + Clone, V: Clone>(
     map: &mut OrdMap<K, V>,
     key: &K,
     change: impl FnOnce(&mut V) -> bool,

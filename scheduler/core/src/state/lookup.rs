@@ -4,8 +4,8 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use super::{
-    Cluster, ClusterStatus, Definition, DefinitionStatus, Instance, Known, Offer, Protocol, Service,
-    ServiceStatus, State, Task, Usage,
+    Cluster, ClusterStatus, Definition, DefinitionStatus, Instance, Known, LaunchType, Offer, Protocol,
+    Service, ServiceStatus, State, Tally, Task, Usage,
 };
 use crate::ids::{DefinitionId, InstanceId, InstanceKey, Name, ServiceKey, TaskId, TaskKey};
 
@@ -70,6 +70,11 @@ impl State {
             Known::Pending | Known::Stopped => false,
         };
         runs && self.instance_of(task).is_some_and(|instance| instance.presence.serves())
+    }
+
+    /// The tasks of a cluster and launch type that are desired to run.
+    pub fn tally(&self, cluster: &Name, launch_type: LaunchType) -> Tally {
+        self.tallies.get(&(cluster.clone(), launch_type)).copied().unwrap_or_default()
     }
 
     /// What an instance's tasks hold.

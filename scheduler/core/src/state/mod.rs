@@ -90,8 +90,8 @@ pub struct State {
     pub patterns: OrdMap<DefinitionId, Pattern>,
     /// Derived: the names of zones, kept once for all instances there.
     pub zones: OrdSet<Name>,
-    /// Derived: counts by cluster.
-    pub tallies: OrdMap<Name, Tally>,
+    /// Derived: counts by cluster and launch type.
+    pub tallies: OrdMap<(Name, LaunchType), Tally>,
 }
 
 /// Tasks desired to run, by what is known of them.

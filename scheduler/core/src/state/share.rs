@@ -17,6 +17,8 @@ use crate::task_definition::Demand;
 /// What the tasks of a definition usually agree in: taken from the first of them.
 #[derive(Debug, Clone)]
 pub struct Pattern {
+    /// How many tasks of the definition there are, STOPPED ones included.
+    pub tasks: u32,
     demand: Arc<Demand>,
     overrides: Arc<ecs::TaskOverride>,
     tags: Arc<Tags>,
@@ -28,6 +30,7 @@ pub struct Pattern {
 impl Pattern {
     fn of(task: &Task) -> Self {
         Self {
+            tasks: 0,
             demand: task.demand.clone(),
             overrides: task.overrides.clone(),
             tags: task.tags.clone(),

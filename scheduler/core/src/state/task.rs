@@ -57,6 +57,11 @@ impl Task {
         InstanceKey { cluster: self.key.cluster.clone(), id: self.instance }
     }
 
+    /// Where the task is counted for its cluster.
+    pub(super) fn tally(&self) -> (Name, LaunchType) {
+        (self.key.cluster.clone(), self.launch_type)
+    }
+
     /// The group whose tasks "spread" and "distinct" count.
     pub fn peers(&self) -> GroupKey {
         GroupKey { cluster: self.key.cluster.clone(), group: self.group.clone() }
@@ -119,7 +124,7 @@ pub enum Origin {
 }
 
 /// Where the task counts as launched. Amazon's own machines are not ours to offer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum LaunchType {
     Ec2,
     External,

@@ -6,7 +6,7 @@
 use ecsr_api::ecs;
 
 use super::{arn, count, tags};
-use crate::state::{Cluster, Desired, InstanceStatus, Known, LaunchType, ServiceStatus, State};
+use crate::state::{Admission, Cluster, LaunchType, ServiceStatus, State, Tally};
 
 /// What DescribeClusters adds when `include` names it; the lists stay empty otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -24,10 +24,11 @@ impl ClusterFields {
 
 /// ECS's `Cluster`.
 pub fn cluster(state: &State, cluster: &Cluster, include: ClusterFields) -> ecs::Cluster {
-    let tally = state.tallies.get(&cluster.name).copied().unwrap_or_default();
-    let registered = state.instances_of(&cluster.name).filter(|instance| match instance.status {
-        InstanceStatus::Active | InstanceStatus::Draining => true,
-        InstanceStatus::Inactive => false,
+    let [ec2, external] =
+        [LaunchType::Ec2, LaunchType::External].map(|launch_type| state.tally(&cluster.name, launch_type));
+    let registered = state.offers_of(&cluster.name).filter(|(_, offer)| match offer.admission {
+        Admission::Open | Admission::Closed => true,
+        Admission::Gone => false,
     });
     let services = state.services_of(&cluster.name).filter(|service| service.status == ServiceStatus::Active);
     let settings = if include.settings { cluster.settings.clone() } else { Vec::new() };
@@ -37,8 +38,8 @@ pub fn cluster(state: &State, cluster: &Cluster, include: ClusterFields) -> ecs:
         cluster_name: Some(cluster.name.to_string()),
         status: Some(cluster.status.as_str().to_owned()),
         registered_container_instances_count: Some(count(registered.count())),
-        running_tasks_count: Some(count(tally.running)),
-        pending_tasks_count: Some(count(tally.pending)),
+        running_tasks_count: Some(count(ec2.running + external.running)),
+        pending_tasks_count: Some(count(ec2.pending + external.pending)),
         active_services_count: Some(count(services.count())),
         statistics: Some(if include.statistics { statistics(state, cluster) } else { Vec::new() }),
         tags: Some(shown_tags),
@@ -62,17 +63,11 @@ struct Counts {
 
 /// Amazon's own machines are part of the list, with nothing on them: clients look the names up.
 fn statistics(state: &State, cluster: &Cluster) -> Vec<ecs::KeyValuePair> {
-    let [mut ec2, mut external] = [Counts::default(), Counts::default()];
-    for instance in state.instances_of(&cluster.name) {
-        for task in state.live_tasks_on(&instance.key) {
-            let counts = of_launch_type(task.launch_type, &mut ec2, &mut external);
-            match (task.desired, task.known) {
-                (Desired::Running, Known::Running) => counts.running += 1,
-                (Desired::Running, Known::Pending) => counts.pending += 1,
-                (Desired::Running, Known::Stopped) | (Desired::Stopped, _) => {}
-            }
-        }
-    }
+    let counts = |launch_type| {
+        let Tally { running, pending } = state.tally(&cluster.name, launch_type);
+        Counts { running, pending, ..Counts::default() }
+    };
+    let [mut ec2, mut external] = [LaunchType::Ec2, LaunchType::External].map(counts);
     for service in state.services_of(&cluster.name) {
         let counts = of_launch_type(service.spec.launch_type, &mut ec2, &mut external);
         match service.status {
