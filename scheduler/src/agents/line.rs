@@ -38,7 +38,8 @@ impl Line {
 
     /// The address of the host at the other end; `None` for this very host, which is there for as long as anybody asks.
     pub(super) fn host(&self) -> Option<IpAddr> {
-        (self.there != self.here).then_some(self.there)
+        let is_here = self.there == self.here || self.there.is_loopback();
+        (!is_here).then_some(self.there)
     }
 
     /// Has the kernel break the connection once the host does not acknowledge any more.
