@@ -9,8 +9,8 @@ use super::local::Local;
 /// Clients that write at the same time.
 const CLIENTS: usize = 8;
 
-/// Kills, and writes between two of them, unless the environment says otherwise: `script/soak durability` asks for
-/// 200 kills and 10,000 writes.
+/// Kills, and writes between two of them, unless the environment says otherwise: `script/soak.d/durability` asks
+/// for 200 kills and 10,000 writes.
 const KILLS: usize = 40;
 const WRITES_PER_KILL: usize = 50;
 
