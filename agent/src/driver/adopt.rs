@@ -26,6 +26,7 @@ impl<R: Runtime> Driver<R> {
             Vec::new()
         });
         let known = self.ledger.with(|entries| entries.container_instances.clone());
+        self.over = self.ledger.with(|entries| entries.unsent.keys().cloned().collect());
         let scope = labels::scope(&self.config);
         let cluster = self.config.cluster_name();
         let ours: Vec<Listed> =
@@ -39,7 +40,6 @@ impl<R: Runtime> Driver<R> {
             tracing::info!(task = task.spec.arn, containers = containers.len(), "adopted from labels");
             self.adopt_task(task, containers);
         }
-        self.stop_what_was_stopping();
         let accepted = self.ledger.with(|entries| entries.accepted.clone());
         for acs in accepted.into_values() {
             let Ok(task) = Task::load(acs) else { continue };
@@ -50,10 +50,17 @@ impl<R: Runtime> Driver<R> {
                 self.adopt_task(task, Vec::new());
             }
         }
+        self.stop_what_was_stopping();
     }
 
-    /// What an earlier agent was told to stop is to stop still.
+    /// What an earlier agent was told to stop is to stop still, and what it has called STOPPED is over for good, though
+    /// the scheduler has not heard of it and confirms the task.
     fn stop_what_was_stopping(&mut self) {
+        let over: Vec<String> =
+            self.over.iter().filter(|arn| self.tasks.contains_key(*arn)).cloned().collect();
+        for task_arn in over {
+            self.feed(Input::Stop { task_arn });
+        }
         let stopping = self.ledger.with(|entries| entries.stopping.clone());
         let (here, gone): (Vec<String>, Vec<String>) =
             stopping.into_iter().partition(|arn| self.tasks.contains_key(arn));

@@ -58,6 +58,8 @@ pub(crate) struct Driver<R: Runtime> {
     timers: Timers<Alarm>,
     tasks: BTreeMap<String, Arc<Task>>,
     by_id: BTreeMap<String, ContainerKey>,
+    /// Tasks that an earlier agent has called STOPPED, which the scheduler has not acknowledged yet.
+    over: BTreeSet<String>,
     /// Containers in which the kernel killed something for memory: how they end takes an inspection.
     starved: BTreeSet<String>,
     /// Who waits for which image: one pull serves all.
@@ -102,6 +104,7 @@ impl<R: Runtime> Driver<R> {
             timers: Timers::default(),
             tasks: BTreeMap::new(),
             by_id: BTreeMap::new(),
+            over: BTreeSet::new(),
             starved: BTreeSet::new(),
             pulls: BTreeMap::new(),
             image_env: BTreeMap::new(),
@@ -245,9 +248,13 @@ impl<R: Runtime> Driver<R> {
         }
     }
 
-    /// Passes a report on, unless an earlier agent already had the task's STOPPED acknowledged.
+    /// Passes a report on, unless an earlier agent already had the task's STOPPED acknowledged, or had it yet to be
+    /// told: then its words, which say why, are on their way already.
     fn report(&mut self, report: TaskReport) {
         let TaskReport { task_arn, status, .. } = &report;
+        if self.over.contains(task_arn) {
+            return;
+        }
         if !self.ledger.with(|entries| entries.acknowledged.contains(task_arn)) {
             tracing::info!(task = task_arn, status = status.as_str(), "reporting");
             self.reporter.tell(report);
@@ -258,6 +265,7 @@ impl<R: Runtime> Driver<R> {
 
     /// The scheduler knows that the task is over: nobody has to be told again, whoever adopts what is left.
     fn stop_accepted(&mut self, task_arn: String) {
+        self.over.remove(&task_arn);
         if self.engine.knows(&task_arn) {
             self.ledger.update(|entries| entries.acknowledged.insert(task_arn.clone()));
         }

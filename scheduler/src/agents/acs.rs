@@ -13,6 +13,7 @@ use axum::extract::ws::WebSocket;
 use ecsr_api::ecs;
 use ecsr_api::sigv4::Identity;
 use ecsr_core::command::Command;
+use ecsr_core::ids::InstanceKey;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -27,6 +28,9 @@ use crate::driver::{Done, Failure, Subscription};
 
 /// How often something is sent to a host elsewhere, so that the kernel notices when it is gone.
 const PULSE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long after a disk that failed it is said again that an agent left.
+const LEFT_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Who opens a channel.
 #[derive(Debug)]
@@ -68,13 +72,27 @@ pub(super) async fn serve(app: Arc<App>, socket: WebSocket, session: Session, jo
     let Channel { socket, session, .. } = channel;
     tracing::info!(cluster = %key.cluster, instance = %key.id, reason = %end, "an agent left");
     if session.leave() && !matches!(end, End::Stopping) {
-        // If this is lost, the start of the next scheduler marks all instances disconnected.
-        let _ = app.driver.execute(Command::AgentDisconnected { instance: key.clone() }).await;
+        say_left(&app, &key).await;
         if let Some(host) = host {
             app.hosts.left(&key, host, farewell(&end)).await;
         }
     }
     wire::close(socket, &end).await;
+}
+
+/// Has the state know that the agent left: again and again while the disk is full, as tasks would be placed where nobody
+/// hears of them. A newer session says itself what is.
+async fn say_left(app: &App, key: &InstanceKey) {
+    while !app.sessions.has(key) {
+        match app.driver.execute(Command::AgentDisconnected { instance: key.clone() }).await {
+            Ok(_) | Err(Failure::Refused(_) | Failure::Stopping) => return,
+            Err(Failure::NotDurable) => tokio::select! {
+                () = tokio::time::sleep(LEFT_RETRY_AFTER) => {}
+                // The next start marks all instances disconnected.
+                () = app.stopped() => return,
+            },
+        }
+    }
 }
 
 /// One session at work.

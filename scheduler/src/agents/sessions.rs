@@ -63,6 +63,11 @@ impl Sessions {
         Some(Session { key: key.clone(), number, superseded, table: self.table.clone(), _permit: permit })
     }
 
+    /// Whether some session has the instance.
+    pub(super) fn has(&self, key: &InstanceKey) -> bool {
+        lock(&self.table).current.contains_key(key)
+    }
+
     /// Room for a telemetry session, of which an instance may have several.
     pub(super) fn enter_telemetry(&self) -> Option<OwnedSemaphorePermit> {
         self.telemetry_room.clone().try_acquire_owned().ok()

@@ -46,8 +46,19 @@ pub struct Desk<C> {
     /// What the planners have yet to look at.
     touched: BTreeSet<Touched>,
     appending: Option<Appending<C>>,
+    day: Day,
     /// Up to when everything that is due by time has been done.
     ticked: Timestamp,
+}
+
+/// Whether it is durable that a scheduler has started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Day {
+    Open,
+    /// The batch that says so is on its way.
+    Opening,
+    /// That batch was lost: the next one says it again, before anything else.
+    Lost,
 }
 
 /// What is to be appended to the journal, in one piece.
@@ -107,6 +118,7 @@ impl<C> Desk<C> {
             forming: Batch::default(),
             touched: BTreeSet::new(),
             appending: None,
+            day: Day::Open,
             ticked: Timestamp::default(),
         }
     }
@@ -152,10 +164,19 @@ impl<C> Desk<C> {
         }
         // The first tick looks at everything anyway.
         self.touched.clear();
+        self.day = Day::Opening;
+    }
+
+    fn open_day_again(&mut self, now: Timestamp, seed: [u8; 32]) {
+        match self.day {
+            Day::Open | Day::Opening => {}
+            Day::Lost => self.open_day(now, seed),
+        }
     }
 
     /// Decides a command into the batch being formed.
     pub fn decide(&mut self, command: &Command, caller: C, now: Timestamp, seed: [u8; 32]) {
+        self.open_day_again(now, seed);
         let mut context = self.context(now, seed);
         let outcome = self.take_in_decision(command, &mut context);
         self.forming.answers.push((caller, outcome));
@@ -163,6 +184,7 @@ impl<C> Desk<C> {
 
     /// Does what is due by time alone; [`Desk::reconcile`] is to follow.
     pub fn tick(&mut self, now: Timestamp, seed: [u8; 32]) -> Result<(), Refusal> {
+        self.open_day_again(now, seed);
         let mut context = self.context(now, seed);
         self.forming.ticked = Some(now);
         self.touched.extend(reconcile::due(&self.working, self.ticked, now));
@@ -207,6 +229,7 @@ impl<C> Desk<C> {
     pub fn durable(&mut self) -> Settled<C> {
         let Appending { batch, state, next_index } = self.take_appending();
         assert_consistent(&state);
+        self.day = Day::Open;
         self.durable = state;
         self.position.next_index = next_index;
         self.settle(batch)
@@ -218,6 +241,10 @@ impl<C> Desk<C> {
     pub fn failed(&mut self) -> Vec<C> {
         let Appending { batch, .. } = self.take_appending();
         let forming = std::mem::take(&mut self.forming);
+        self.day = match self.day {
+            Day::Open => Day::Open,
+            Day::Opening | Day::Lost => Day::Lost,
+        };
         self.working = State::clone(&self.durable);
         self.touched.clear();
         self.ticked = Timestamp::default();
@@ -298,7 +325,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::testing::{home, request};
+    use crate::testing::{World, home, request};
 
     fn desk() -> Desk<&'static str> {
         let position = Position { epoch: 1, next_index: 1 };
@@ -356,6 +383,20 @@ mod tests {
         create(&mut desk, "next");
         assert_eq!(append(&mut desk).first_index, lost.first_index, "in its place");
         assert_eq!(names(&desk.durable().state), ["kept", "next"]);
+    }
+
+    #[test]
+    fn a_start_that_could_not_be_written_is_written_with_the_next_batch() {
+        let World { state, instance, .. } = World::with_tasks(1);
+        let position = Position { epoch: 1, next_index: 1 };
+        let mut desk: Desk<&'static str> = Desk::new(Arc::new(state), position, home().root_arn());
+        assert!(desk.state().instances[&instance].is_connected());
+        desk.open_day(Timestamp::from_seconds(1), [0; 32]);
+        append(&mut desk);
+        desk.failed();
+        create(&mut desk, "a");
+        append(&mut desk);
+        assert!(!desk.durable().state.instances[&instance].is_connected());
     }
 
     #[test]
