@@ -64,6 +64,7 @@ use crate::keys::{KeyFile, KeyRing, SharedKeys, SharedRing};
 use crate::outgoing::Tls;
 use crate::roles::Roles;
 
+pub use crate::clock::Course;
 pub use crate::driver::RecoveryError;
 pub use crate::ha::Consistency;
 
