@@ -27,7 +27,7 @@ impl Rack {
         let port = world.api.address.rsplit_once(':').expect("an address has a port").1;
         world.api.address = format!("{}:{port}", lan.scheduler());
         world.start_scheduler().await;
-        let mut rack = Self { hosts: Vec::new(), instances: Vec::new(), world, lan: lan };
+        let mut rack = Self { hosts: Vec::new(), instances: Vec::new(), world, lan };
         for number in 1..=hosts {
             let mut host = rack.lan.host(&rack.world, number).await;
             host.start_agent(&rack.world);
