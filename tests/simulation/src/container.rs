@@ -86,7 +86,7 @@ pub(crate) struct Container {
     bindings: Vec<NetworkBinding>,
     /// Counts runs: the end that was meant for one is not that of the next.
     pub(crate) run: u64,
-    /// Neither signal ends it, for now.
+    /// It hangs: neither SIGTERM nor SIGKILL ends it until the fault is lifted.
     pub(crate) is_immortal: bool,
 }
 
