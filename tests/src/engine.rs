@@ -12,9 +12,12 @@ use bollard::models::EventMessage;
 use bollard::query_parameters::{
     EventsOptionsBuilder, InspectContainerOptions, KillContainerOptionsBuilder, ListContainersOptionsBuilder,
     ListVolumesOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder, RemoveVolumeOptionsBuilder,
+    WaitContainerOptions,
 };
 use futures_util::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
 use serde_json::Value;
+
+use crate::wait;
 
 /// The image that all tasks of tests run: busybox, its applets by name, and a page in `/www`.
 pub const IMAGE: &str = "ecsr-test/busybox:latest";
@@ -41,6 +44,9 @@ pub struct Seen {
     /// `created`, `running`, `exited`...
     pub state: String,
 }
+
+/// What happens on the engine.
+pub type Events = BoxStream<'static, Result<EventMessage, Error>>;
 
 /// A connection to the engine.
 #[derive(Clone, Debug)]
@@ -122,6 +128,17 @@ impl Engine {
         self.docker.kill_container(id, Some(options)).await.expect("a running container can be killed");
     }
 
+    /// Waits until a container does not run.
+    ///
+    /// # Panics
+    /// When the engine does not know it.
+    pub async fn wait(&self, id: &str) {
+        let ended = self.docker.wait_container(id, None::<WaitContainerOptions>).next().await;
+        // An exit code other than 0 comes as an error.
+        let known = matches!(ended, Some(Ok(_) | Err(Error::DockerContainerWaitError { .. })));
+        assert!(known, "the engine waits for {id}: {ended:?}");
+    }
+
     /// `docker rm -f -v`; fine when it is gone already.
     ///
     /// # Panics
@@ -148,7 +165,7 @@ impl Engine {
 
     /// What happens from now on to containers of `family` in `cluster`, as the engine tells it. "Now" is the moment of
     /// this call, not that of the first look at the stream.
-    pub fn events(&self, cluster: &str, family: &str) -> BoxStream<'static, Result<EventMessage, Error>> {
+    pub fn events(&self, cluster: &str, family: &str) -> Events {
         let labels = vec![of_cluster(cluster), format!("{}={family}", label::FAMILY)];
         let filters = [("type", vec!["container".to_owned()]), ("label", labels)].into_iter().collect();
         let since =
@@ -179,6 +196,15 @@ impl Engine {
         let containers = self.list(&[of_cluster(cluster)]).await;
         futures_util::future::join_all(containers.iter().map(|container| self.remove(&container.id))).await;
     }
+}
+
+/// The next event.
+///
+/// # Panics
+/// When there is none for as long as anything may take.
+pub async fn next(events: &mut Events) -> EventMessage {
+    let event = tokio::time::timeout(wait::PATIENCE, events.next()).await.expect("something happens in time");
+    event.expect("the event stream is endless").expect("the engine tells its events")
 }
 
 /// The filter for the containers of `cluster`.

@@ -10,8 +10,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use ecsr_tests::spec::{shell, task, web};
-use ecsr_tests::{World, wait};
-use futures_util::StreamExt as _;
+use ecsr_tests::{World, engine, wait};
 use serde_json::{Value, json};
 
 /// The tasks of the start.
@@ -83,9 +82,7 @@ async fn start_until(world: &World, name: &str, moment: Moment) {
     };
     let mut seen = 0;
     while seen < nth {
-        let event = tokio::time::timeout(wait::PATIENCE, events.next()).await;
-        let event = event.unwrap_or_else(|_| panic!("{seen} of {nth} containers had a {action} event"));
-        let event = event.expect("the event stream is endless").expect("the engine tells its events");
+        let event = engine::next(&mut events).await;
         seen += usize::from(event.action.as_deref() == Some(action));
     }
 }

@@ -8,7 +8,7 @@ use ecsr_tests::Engine;
 use ecsr_tests::engine::IMAGE;
 use futures_util::future::join_all;
 
-use crate::COUNT;
+use crate::{COUNT, rest};
 
 /// What the web server is started with, by every contender.
 pub const COMMAND: [&str; 6] = ["httpd", "-f", "-p", "8080", "-h", "/www"];
@@ -25,6 +25,23 @@ pub async fn start_all(engine: &Engine) -> Duration {
 /// Makes and starts one container; answers how long it took, and removes it.
 pub async fn start_one(engine: &Engine) -> Duration {
     start(engine, 1).await
+}
+
+/// Kills a container, and makes and starts another as soon as the engine says that it is dead; answers how long that
+/// took from the kill, and removes both. While it starts one, the engine still clears up what the other leaves behind:
+/// nobody who waits for the death of a container can replace it sooner.
+pub async fn replace_one(engine: &Engine) -> Duration {
+    let victim = create_and_start(engine).await;
+    rest().await;
+    let began = Instant::now();
+    let replaced = async {
+        engine.wait(&victim).await;
+        let id = create_and_start(engine).await;
+        (id, began.elapsed())
+    };
+    let ((), (id, took)) = tokio::join!(engine.kill(&victim), replaced);
+    tokio::join!(engine.remove(&victim), engine.remove(&id));
+    took
 }
 
 async fn start(engine: &Engine, count: usize) -> Duration {

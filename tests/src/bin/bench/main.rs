@@ -107,6 +107,8 @@ async fn start(args: &Args) -> Report {
             rest().await;
             report.take(Figure::FloorOfOne, floor::start_one(&engine).await);
             rest().await;
+            report.take(Figure::BareReplacement, floor::replace_one(&engine).await);
+            rest().await;
             report.take(Figure::Replacement, subject.replace_one(&engine).await);
         }
         subject.clear(&engine).await;
@@ -124,6 +126,7 @@ async fn start(args: &Args) -> Report {
     report
 }
 
+/// Lets the engine come to rest.
 async fn rest() {
     tokio::time::sleep(REST).await;
 }

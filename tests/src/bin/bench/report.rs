@@ -24,13 +24,15 @@ pub enum Figure {
     Swarm,
     /// One create and start call, straight to the engine.
     FloorOfOne,
+    /// From a kill to another container being started as soon as the engine tells of the death, straight to the engine.
+    BareReplacement,
     /// From `docker kill` to the replacement being RUNNING.
     Replacement,
 }
 
 /// Figures and what each is a multiple of.
 const STARTS: [Figure; 4] = [Figure::Floor, Figure::Ecsr, Figure::Compose, Figure::Swarm];
-const REPLACEMENTS: [Figure; 2] = [Figure::FloorOfOne, Figure::Replacement];
+const REPLACEMENTS: [Figure; 3] = [Figure::FloorOfOne, Figure::BareReplacement, Figure::Replacement];
 
 impl Figure {
     fn title(self) -> String {
@@ -40,6 +42,7 @@ impl Figure {
             Figure::Compose => format!("docker-compose up -d --scale web={COUNT}"),
             Figure::Swarm => format!("docker service create --replicas {COUNT}"),
             Figure::FloorOfOne => "Docker API, one create+start (the floor)".to_owned(),
+            Figure::BareReplacement => "Docker API, kill, its end, create+start".to_owned(),
             Figure::Replacement => "ecsr, docker kill to replacement RUNNING".to_owned(),
         }
     }
@@ -51,6 +54,7 @@ impl Figure {
             Figure::Compose => "compose",
             Figure::Swarm => "swarm",
             Figure::FloorOfOne => "floorOfOne",
+            Figure::BareReplacement => "bareReplacement",
             Figure::Replacement => "replacement",
         }
     }
@@ -59,7 +63,11 @@ impl Figure {
         match self {
             Figure::Ecsr => Some(1.15),
             Figure::Replacement => Some(1.3),
-            Figure::Floor | Figure::Compose | Figure::Swarm | Figure::FloorOfOne => None,
+            Figure::Floor
+            | Figure::Compose
+            | Figure::Swarm
+            | Figure::FloorOfOne
+            | Figure::BareReplacement => None,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::process::Output;
 use std::time::{Duration, Instant};
 
 use aws_credential_types::Credentials;
-use ecsr_tests::engine::{IMAGE, of_cluster};
+use ecsr_tests::engine::{self, Events, IMAGE, of_cluster};
 use ecsr_tests::world::free_port;
 use ecsr_tests::{Api, Engine, binary, process, wait};
 use serde_json::{Value, json};
@@ -19,8 +19,8 @@ use crate::memory::{Resident, resident};
 /// The service and its family.
 const NAME: &str = "web";
 
-/// How often it is asked whether a container has been replaced: seldom enough that asking takes no core from what is
-/// measured, often enough that it adds next to nothing to it.
+/// How often it is asked whether a container that has started counts as RUNNING: often enough that it adds next to
+/// nothing to what is measured.
 const ASK_EVERY: Duration = Duration::from_millis(10);
 
 /// A running ecsr with nothing on it. Dropping it takes it down with all it has.
@@ -87,8 +87,12 @@ impl Subject {
         let tasks = self.api.list_tasks(json!({"serviceName": NAME})).await;
         let victim = self.running(engine).await.into_iter().find(|(_, task)| tasks.contains(task));
         let (container, task) = victim.expect("the service runs");
+        let mut events = engine.events(&self.api.cluster, NAME);
         let began = Instant::now();
         engine.kill(&container).await;
+        // Asking before there is anything to see would take a core from what is measured.
+        until(&mut events, "die", Some(&container)).await;
+        until(&mut events, "start", None).await;
         while !self.is_whole_without(&task).await {
             assert!(began.elapsed() < wait::PATIENCE, "the killed container is replaced");
             tokio::time::sleep(ASK_EVERY).await;
@@ -134,6 +138,17 @@ impl Subject {
         Resident {
             agent: resident(agent["State"]["Pid"].as_u64().unwrap_or_default()),
             scheduler: resident(scheduler["pid"].as_u64().unwrap_or_default()),
+        }
+    }
+}
+
+/// Waits until something happens to a container; to that one, if one is named.
+async fn until(events: &mut Events, action: &str, id: Option<&str>) {
+    loop {
+        let event = engine::next(events).await;
+        let happened_to = event.actor.and_then(|actor| actor.id);
+        if event.action.as_deref() == Some(action) && (id.is_none() || happened_to.as_deref() == id) {
+            return;
         }
     }
 }
