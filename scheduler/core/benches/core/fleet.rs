@@ -1,20 +1,27 @@
 //! A cluster of many instances, and the writer that serves it.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use ecsr_api::arn::Home;
+use ecsr_api::ecs::Operation;
 use ecsr_api::{Timestamp, ecs};
 use ecsr_core::command::{self, Command, Reply};
 use ecsr_core::ids::{InstanceKey, TaskKey};
+use ecsr_core::read;
 use ecsr_core::reconcile::{self, Touched};
 use ecsr_core::state::{Event, Known};
 use ecsr_core::{Context, State};
+use serde::Serialize;
 
 /// Commands that the writer takes together under load.
 pub(crate) const BATCH: usize = 256;
 
 /// Capabilities that an agent registers, so that instances are as large as they are in life.
 const CAPABILITIES: usize = 40;
+
+/// Time that passes with a batch, as it does in life: what depends on the clock shall not find it standing.
+const BATCH_TIME: Duration = Duration::from_millis(10);
 
 const ZONES: [&str; 3] = ["us-east-1a", "us-east-1b", "us-east-1c"];
 
@@ -70,7 +77,23 @@ impl Fleet {
         let mut context = self.context();
         let (events, _) = reconcile::run_within(&mut self.state, &touched, usize::MAX, &mut context);
         self.published = self.state.clone();
+        self.now = self.now.plus(BATCH_TIME);
         events.iter().filter(|event| matches!(event, Event::TaskPlaced(_))).count()
+    }
+
+    /// What a tick costs that finds nothing to do.
+    pub(crate) fn tick(&mut self) {
+        let before = self.now;
+        self.now = self.now.plus(BATCH_TIME);
+        assert!(reconcile::due(&self.state, before, self.now).is_empty(), "something is due");
+        self.must(&Command::Tick);
+        reconcile::next_wake(&self.state, self.now);
+    }
+
+    /// The answer to a read, as readers get it.
+    pub(crate) fn read(&self, operation: Operation, request: &impl Serialize) -> Vec<u8> {
+        let body = serde_json::to_vec(request).expect("wire types always serialise");
+        read::answer(&self.published, operation, &body).expect("it only reads").expect("it is in order")
     }
 
     pub(crate) fn pending(&self) -> Vec<TaskKey> {

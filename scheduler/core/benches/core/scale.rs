@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use ecsr_api::ecs;
+use ecsr_api::ecs::{self, Operation};
 use ecsr_core::command::Command;
 use ecsr_core::ids::Name;
 use ecsr_core::placement::{self, Ask};
@@ -19,6 +19,9 @@ const SERVICE: usize = 1000;
 
 /// Tasks that the plain scan places: it takes about as long for each.
 const PLAIN: u32 = 20;
+
+/// Reads and ticks of each kind.
+const PAGES: usize = 100;
 
 /// RunTask calls of each kind.
 const RUNS: usize = 2000;
@@ -46,6 +49,7 @@ pub(crate) fn measure(tasks: usize) {
     say("reports that each are a batch of their own", 1000, one_by_one);
     drop(pending);
     println!("  {:>12} bytes resident per task, all included", (process::resident() - empty) / tasks);
+    look(&mut fleet);
     lose(&mut fleet);
     run_tasks(&mut fleet);
 }
@@ -87,6 +91,44 @@ fn one_by_one(fleet: &mut Fleet) {
         fleet.must(&Command::HealthPublished { instance, tasks: vec![(task.key.clone(), health)] });
         fleet.settle();
     }
+}
+
+/// What readers and the clock ask of a cluster that is at rest. Pages are taken from all over the list.
+fn look(fleet: &mut Fleet) {
+    fleet.settle();
+    let everything = ecs::ListTasksRequest::default();
+    let service = ecs::ListTasksRequest { service_name: Some("web-0".into()), ..everything.clone() };
+    for (what, mut request) in [("all", everything), ("one service's", service)] {
+        let mut listed = Vec::new();
+        let pages = timed(|| {
+            for _ in 0..PAGES {
+                let answer = fleet.read(Operation::ListTasks, &request);
+                let page: ecs::ListTasksResponse =
+                    serde_json::from_slice(&answer).expect("an answer can be read");
+                request.next_token = page.next_token;
+                listed.extend(page.task_arns.into_iter().flatten());
+            }
+        });
+        say(&format!("pages of ListTasks, {what} tasks"), PAGES, pages);
+        let described = timed(|| {
+            for tasks in listed.chunks(100).cycle().take(PAGES) {
+                let request = ecs::DescribeTasksRequest {
+                    tasks: Some(tasks.to_vec()),
+                    ..ecs::DescribeTasksRequest::default()
+                };
+                fleet.read(Operation::DescribeTasks, &request);
+            }
+        });
+        say("answers of DescribeTasks for a hundred of them", PAGES, described);
+    }
+    let ticked = timed(|| (0..PAGES).for_each(|_| fleet.tick()));
+    say("ticks that find nothing due", PAGES, ticked);
+    let clusters = timed(|| {
+        for _ in 0..PAGES {
+            fleet.read(Operation::DescribeClusters, &ecs::DescribeClustersRequest::default());
+        }
+    });
+    say("answers of DescribeClusters", PAGES, clusters);
 }
 
 /// One instance in ten is gone at once.
