@@ -142,7 +142,8 @@ impl Container {
         }
     }
 
-    /// The answer to `Starting`. An answer that comes after the exit was seen changes nothing.
+    /// The answer to `Starting`. An answer that comes after the exit was seen changes nothing; one that shows only the
+    /// exit before leaves it to be started.
     pub(super) fn on_started(&mut self, outcome: Result<Snapshot, String>, now: Timestamp) -> Reaction {
         if self.vanished && matches!(self.phase, Phase::Starting { .. }) {
             let is_another = outcome.as_ref().is_ok_and(|snapshot| self.id() != Some(snapshot.id.as_str()));
@@ -161,6 +162,11 @@ impl Container {
                             "DockerStateError: the container was started but does not run".to_owned(),
                             now,
                         );
+                        return Reaction::None;
+                    }
+                    // The word to start was lost on its way, and what is seen is the end before it: it is due still.
+                    if is_exit_of(&snapshot, self.restarted_from) {
+                        self.phase = Phase::Created { id: snapshot.id };
                         return Reaction::None;
                     }
                 }
@@ -361,5 +367,13 @@ impl Container {
         } else if exit.error.is_some() {
             self.reason = exit.error;
         }
+    }
+}
+
+/// Whether the snapshot shows the exit of that moment.
+fn is_exit_of(snapshot: &Snapshot, moment: Option<Timestamp>) -> bool {
+    match &snapshot.state {
+        RunState::Exited(exit) => moment == Some(exit.finished_at),
+        RunState::Created | RunState::Running { .. } => false,
     }
 }

@@ -163,7 +163,7 @@ impl World {
         Some(Snapshot { id: format!("id-{name}"), state, health: None, bindings: Vec::new() })
     }
 
-    /// Answers one of the actions under way; `luck` 0 means failure.
+    /// Answers one of the actions under way; `luck` 0 means failure, 1 that a word to start again was lost.
     fn answer(&mut self, index: usize, luck: u8) {
         let action = self.under_way.swap_remove(index % self.under_way.len());
         let fails = luck == 0;
@@ -181,7 +181,7 @@ impl World {
                 let outcome = self.snapshot(&key.container).ok_or_else(|| "CannotCreate".to_owned());
                 self.tell(Input::Created { key, outcome });
             }
-            Action::Start { key, .. } => self.answer_start(key, fails),
+            Action::Start { key, .. } => self.answer_start(key, luck),
             Action::Stop { key, .. } => self.answer_stop(key, fails),
             Action::Remove { task_arn, .. } => self.tell(Input::Removed { task_arn, outcome: Removal::Done }),
             Action::Report(_) | Action::SetTimer { .. } | Action::TellHealth => {
@@ -190,12 +190,15 @@ impl World {
         }
     }
 
-    fn answer_start(&mut self, key: ContainerKey, fails: bool) {
+    fn answer_start(&mut self, key: ContainerKey, luck: u8) {
         let real = self.real[&key.container].clone();
         let outcome = match real {
             Real::Absent => Err("CannotStartContainerError: no such container".to_owned()),
             Real::Running { .. } => panic!("started while it runs"),
-            Real::Created | Real::Exited(_) if fails => Err("CannotStartContainerError: no luck".to_owned()),
+            Real::Created | Real::Exited(_) if luck == 0 => {
+                Err("CannotStartContainerError: no luck".to_owned())
+            }
+            Real::Exited(_) if luck == 1 => Ok(self.snapshot(&key.container).expect("it exists")),
             Real::Created | Real::Exited(_) => {
                 let started_at = self.now();
                 self.real.insert(key.container.clone(), Real::Running { started_at });
@@ -271,7 +274,7 @@ impl World {
     fn settle(&mut self) {
         for _ in 0..1000 {
             if !self.under_way.is_empty() {
-                self.answer(0, 1);
+                self.answer(0, u8::MAX);
             } else if !self.timers.is_empty() {
                 self.fire(0);
             } else {

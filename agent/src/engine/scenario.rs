@@ -389,6 +389,17 @@ fn a_services_container_is_restarted_while_the_scheduler_is_away() {
 }
 
 #[test]
+fn a_start_that_was_lost_is_asked_for_again() {
+    let mut story = of_a_service(vec![container("web")]);
+    story.observe("web", exited("web", 1, 1));
+    let asked = story.engine.handle(rested("web"), NOW);
+    assert!(matches!(asked[..], [Action::Start { .. }]));
+    story.asked();
+    story.tell(Input::Started { key: key("web"), outcome: Ok(exited("web", 1, 1)) });
+    assert_eq!(story.asked(), ["start web"], "what was seen is the end before");
+}
+
+#[test]
 fn pauses_grow_up_to_a_bound_until_a_run_lasts() {
     let mut story = of_a_service(vec![container("web")]);
     let pause_after = |story: &mut Story, lasted: u64| {
