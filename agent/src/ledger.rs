@@ -57,11 +57,6 @@ pub(crate) struct ImageRecord {
 }
 
 impl Entries {
-    /// The ARN to register again under.
-    pub(crate) fn container_instance(&self) -> Option<&str> {
-        self.container_instances.last().map(String::as_str)
-    }
-
     pub(crate) fn remember_instance(&mut self, arn: &str) {
         self.container_instances.retain(|known| known != arn);
         self.container_instances.push(arn.to_owned());
@@ -267,10 +262,7 @@ mod tests {
         version.written().await;
         writer.abort();
         let again = Ledger::open(&dir);
-        assert_eq!(
-            again.with(|entries| entries.container_instance().map(str::to_owned)).as_deref(),
-            Some("arn:2")
-        );
+        assert_eq!(again.with(|entries| entries.container_instances.clone()), ["arn:1", "arn:2"]);
         assert!(again.with(|entries| entries.accepted.contains_key("t")));
         fs::remove_dir_all(&dir).unwrap();
     }
@@ -281,7 +273,7 @@ mod tests {
         fs::create_dir_all(&dir).unwrap();
         fs::write(dir.join(FILE_NAME), b"{ half").unwrap();
         let ledger = Ledger::open(&dir);
-        assert!(ledger.with(|entries| entries.container_instance().is_none()));
+        assert!(ledger.with(|entries| entries.container_instances.is_empty()));
         assert_eq!(fs::read(dir.join("ecsr-agent.json.unreadable")).unwrap(), b"{ half");
         fs::remove_dir_all(&dir).unwrap();
     }
@@ -293,6 +285,6 @@ mod tests {
             entries.remember_instance(&format!("arn:{index}"));
         }
         assert_eq!(entries.container_instances.len(), INSTANCES_MAX);
-        assert_eq!(entries.container_instance(), Some("arn:19"));
+        assert_eq!(entries.container_instances.last().map(String::as_str), Some("arn:19"));
     }
 }

@@ -1,7 +1,7 @@
 //! Joining the cluster: what this host is and has, told to the scheduler until it takes it.
 //!
 //! The ARN of an earlier registration is sent along, so that a restart changes nothing for anybody; one that the
-//! scheduler does not know any more is given up and a new instance is registered at once. Capabilities are
+//! scheduler does not know any more is given up for the one before it, and after the last a new instance is registered. Capabilities are
 //! registered only for what this agent really does.
 
 use std::time::Duration;
@@ -26,25 +26,25 @@ const CAPABILITY: &str = "com.amazonaws.ecs.capability.";
 pub(crate) async fn register(uplink: &impl Uplink, config: &Config, ledger: &Ledger) -> String {
     let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX);
     let mut complaint = Complaint::default();
-    let mut earlier = ledger.with(|entries| entries.container_instance().map(str::to_owned));
     // An instance belongs to one cluster: another one knows nothing of it.
-    earlier =
-        earlier.filter(|arn| names::cluster_in(arn).is_none_or(|cluster| cluster == config.cluster_name()));
+    let is_here = |arn: &&String| names::cluster_in(arn).is_none_or(|named| named == config.cluster_name());
+    let mut earlier: Vec<String> =
+        ledger.with(|entries| entries.container_instances.iter().filter(is_here).cloned().collect());
     loop {
-        match uplink.register(earlier.as_deref()).await {
+        match uplink.register(earlier.last().map(String::as_str)).await {
             Ok(arn) => {
                 complaint.settled("the scheduler answers again");
                 tracing::info!(container_instance = arn, cluster = config.cluster, "registered");
                 ledger.update(|entries| entries.remember_instance(&arn)).written().await;
                 return arn;
             }
-            Err(ApiFailure::Refused(why)) if earlier.is_some() => {
-                tracing::warn!("the earlier registration is not valid any more, registering anew: {why}");
-                earlier = None;
+            Err(ApiFailure::Refused(why)) if !earlier.is_empty() => {
+                let refused = earlier.pop();
+                tracing::warn!(refused, "this earlier registration is not valid any more: {why}");
                 continue;
             }
             Err(ApiFailure::NoCluster(why)) => {
-                earlier = None;
+                earlier.clear();
                 if config.cluster == "default" && uplink.create_cluster("default").await.is_ok() {
                     continue;
                 }

@@ -9,6 +9,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use ecsr_api::Timestamp;
+
 use super::Driver;
 use super::ops::{Hands, patiently};
 use crate::engine::{Input, Snapshot};
@@ -31,7 +33,7 @@ impl<R: Runtime> Driver<R> {
         let cluster = self.config.cluster_name();
         let ours: Vec<Listed> =
             listed.into_iter().filter(|found| is_ours(found, &known, cluster, &scope)).collect();
-        self.recall_instance(&ours);
+        self.recall_instances(&ours);
         let found = rebuild(&self.hands, ours).await;
         if self.ledger.with(|entries| entries.acknowledged.iter().any(|arn| !found.contains_key(arn))) {
             self.ledger.update(|entries| entries.acknowledged.retain(|arn| found.contains_key(arn)));
@@ -83,14 +85,29 @@ impl<R: Runtime> Driver<R> {
     }
 
     /// An agent that lost its ledger registers again as what its containers say it is.
-    fn recall_instance(&self, ours: &[Listed]) {
-        let is_forgotten = self.ledger.with(|entries| entries.container_instance().is_none());
-        let told = ours.iter().filter_map(|found| found.labels.get(labels::CONTAINER_INSTANCE)).max();
-        if let Some(arn) = told.filter(|arn| is_forgotten && !arn.is_empty()) {
-            tracing::info!(container_instance = arn, "recalled from labels");
-            self.ledger.update(|entries| entries.remember_instance(arn));
+    fn recall_instances(&self, ours: &[Listed]) {
+        let is_forgotten = self.ledger.with(|entries| entries.container_instances.is_empty());
+        let told = instances_of(ours);
+        if is_forgotten && !told.is_empty() {
+            tracing::info!(container_instances = ?told, "recalled from labels");
+            self.ledger.update(|entries| told.iter().for_each(|arn| entries.remember_instance(arn)));
         }
     }
+}
+
+/// The instances that containers were made for, the one of the newest container last. A host that was deregistered and
+/// joined again has containers of both until the older ones are cleaned up.
+fn instances_of(containers: &[Listed]) -> Vec<String> {
+    let mut newest: BTreeMap<&str, Timestamp> = BTreeMap::new();
+    for found in containers {
+        if let Some(arn) = found.labels.get(labels::CONTAINER_INSTANCE).filter(|arn| !arn.is_empty()) {
+            let created_at = newest.entry(arn).or_default();
+            *created_at = (*created_at).max(found.created_at);
+        }
+    }
+    let mut instances: Vec<(Timestamp, &str)> = newest.into_iter().map(|(arn, at)| (at, arn)).collect();
+    instances.sort_unstable();
+    instances.into_iter().map(|(_, arn)| arn.to_owned()).collect()
 }
 
 async fn list<R: Runtime>(hands: &Hands<R>) -> Result<Vec<Listed>, RuntimeError> {
@@ -146,6 +163,7 @@ mod tests {
             ]
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into(),
+            created_at: Timestamp::default(),
         };
         let known = ["arn:1".to_owned(), "arn:2".to_owned()];
         let cases: [(&[String], &str, &str, &str, bool); 6] = [
@@ -160,5 +178,18 @@ mod tests {
             let found = found(cluster, instance, scope);
             assert_eq!(is_ours(&found, known, "blue", "here"), expected, "{cluster} {instance} {scope}");
         }
+    }
+
+    #[test]
+    fn the_newest_container_says_which_instance_this_host_is() {
+        let made = |seconds: i64, instance: &str| Listed {
+            id: format!("{seconds}"),
+            labels: [(labels::CONTAINER_INSTANCE.to_owned(), instance.to_owned())].into(),
+            created_at: Timestamp::from_seconds(seconds),
+        };
+        assert_eq!(instances_of(&[]), [""; 0]);
+        assert_eq!(instances_of(&[made(1, "")]), [""; 0]);
+        let joined_twice = [made(1, "arn:z"), made(4, "arn:a"), made(3, "arn:z"), made(2, "arn:a")];
+        assert_eq!(instances_of(&joined_twice), ["arn:z", "arn:a"]);
     }
 }

@@ -87,6 +87,7 @@ struct State {
 struct Container {
     name: String,
     labels: BTreeMap<String, String>,
+    created_at: Timestamp,
     ports: Vec<(u16, Option<u16>, String)>,
     state: RunState,
     health: Option<Health>,
@@ -253,9 +254,11 @@ impl State {
         }
         self.next_id += 1;
         let id = format!("{:064x}", self.next_id);
+        let created_at = self.tick();
         let container = Container {
             name,
             labels: body.labels.unwrap_or_default().into_iter().collect(),
+            created_at,
             ports: wanted_ports(body.host_config),
             state: RunState::Created,
             health: body.healthcheck.map(|_| Health::Unknown),
@@ -346,7 +349,12 @@ impl Runtime for FakeRuntime {
     async fn list(&self, label: &str) -> Result<Vec<Listed>, RuntimeError> {
         self.call(Call::List, |state| {
             let labelled = state.containers.iter().filter(|(_, found)| found.labels.contains_key(label));
-            Ok(labelled.map(|(id, found)| Listed { id: id.clone(), labels: found.labels.clone() }).collect())
+            let listed = labelled.map(|(id, found)| Listed {
+                id: id.clone(),
+                labels: found.labels.clone(),
+                created_at: found.created_at,
+            });
+            Ok(listed.collect())
         })
     }
 

@@ -91,6 +91,8 @@ pub struct Listed {
     pub id: String,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
+    /// When it was made, in whole seconds.
+    pub created_at: Timestamp,
 }
 
 /// A container to make.

@@ -80,6 +80,8 @@ pub(crate) struct Container {
     pub(crate) id: String,
     pub(crate) name: String,
     pub(crate) labels: BTreeMap<String, String>,
+    /// In whole seconds, as Docker's lists have it.
+    pub(crate) created_at: Timestamp,
     pub(crate) temper: Temper,
     ports: Vec<(u16, Option<u16>, String)>,
     pub(crate) state: RunState,
@@ -91,7 +93,7 @@ pub(crate) struct Container {
 }
 
 impl Container {
-    pub(crate) fn new(id: String, request: CreateRequest) -> Self {
+    pub(crate) fn new(id: String, request: CreateRequest, now: Timestamp) -> Self {
         let CreateRequest { name, body, .. } = request;
         let mut ports = Vec::new();
         for (port, rows) in body.host_config.and_then(|host| host.port_bindings).unwrap_or_default() {
@@ -108,6 +110,7 @@ impl Container {
             id,
             name,
             labels: body.labels.unwrap_or_default().into_iter().collect(),
+            created_at: Timestamp::from_seconds(now.millis() / 1000),
             temper: Temper::of(&body.image.unwrap_or_default()),
             ports,
             state: RunState::Created,

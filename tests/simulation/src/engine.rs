@@ -246,7 +246,12 @@ impl Runtime for DockerEngine {
         let label = label.to_owned();
         self.quick(move |_, inner| {
             let labelled = inner.containers.values().filter(|found| found.labels.contains_key(&label));
-            Ok(labelled.map(|found| Listed { id: found.id.clone(), labels: found.labels.clone() }).collect())
+            let listed = labelled.map(|found| Listed {
+                id: found.id.clone(),
+                labels: found.labels.clone(),
+                created_at: found.created_at,
+            });
+            Ok(listed.collect())
         })
         .await
     }
@@ -269,7 +274,8 @@ impl Runtime for DockerEngine {
             }
             inner.next_id += 1;
             let id = format!("{:08x}{:056x}", engine.host, inner.next_id);
-            inner.containers.insert(id.clone(), Container::new(id.clone(), request));
+            let container = Container::new(id.clone(), request, engine.world.now());
+            inner.containers.insert(id.clone(), container);
             Ok(id)
         })
         .await

@@ -16,6 +16,7 @@ use bollard::query_parameters::{
     ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, RemoveImageOptions, RemoveVolumeOptions,
     StartContainerOptions, StatsOptionsBuilder, StopContainerOptionsBuilder,
 };
+use ecsr_api::Timestamp;
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
 
@@ -99,6 +100,7 @@ impl Runtime for DockerRuntime {
                 Some(Listed {
                     id: summary.id?,
                     labels: summary.labels.unwrap_or_default().into_iter().collect(),
+                    created_at: Timestamp::from_seconds(summary.created.unwrap_or_default()),
                 })
             })
             .collect())
