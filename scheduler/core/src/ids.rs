@@ -1,7 +1,11 @@
 //! Identifiers of the things that a cluster holds.
 //!
 //! Names are shared strings, since one cluster's name stands in every task's key. Ids of tasks and instances are 128
-//! random bits shown as 32 hex digits, as ECS shows them; deployments are numbered as `ecs-svc/<19 digits>`.
+//! bits shown as 32 hex digits, as ECS shows them; deployments are numbered as `ecs-svc/<19 digits>`.
+//!
+//! The ids of instances and containers are random throughout, those of tasks begin with the time. What is ordered by
+//! the ids of tasks grows at its end then: the tasks that one batch makes lie side by side, and a persistent map copies
+//! a node once for all of them rather than once for each.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -27,10 +31,6 @@ macro_rules! hex_id {
         pub struct $name([u8; 16]);
 
         impl $name {
-            /// A fresh id out of the context's entropy.
-            pub fn fresh(context: &mut Context) -> Self {
-                Self(context.bytes())
-            }
             /// The id that sorts before every other, where a range over ids begins.
             pub const FIRST: Self = Self([0; 16]);
             /// The id that sorts after every other, where a range over ids ends.
@@ -90,7 +90,30 @@ hex_id! {
     ContainerId
 }
 
+impl TaskId {
+    /// A fresh id: the second in which it is made, then 96 random bits.
+    pub fn fresh(context: &mut Context) -> Self {
+        let mut bytes: [u8; 16] = context.bytes();
+        let seconds = context.now.seconds().clamp(0, u32::MAX.into());
+        let seconds = u32::try_from(seconds).expect("clamped to 32 bits");
+        bytes[..4].copy_from_slice(&seconds.to_be_bytes());
+        Self(bytes)
+    }
+}
+
+impl InstanceId {
+    /// A fresh random id.
+    pub fn fresh(context: &mut Context) -> Self {
+        Self(context.bytes())
+    }
+}
+
 impl ContainerId {
+    /// A fresh random id.
+    pub fn fresh(context: &mut Context) -> Self {
+        Self(context.bytes())
+    }
+
     /// The id in the form `8-4-4-4-12`.
     pub fn dashed(&self) -> String {
         dashed(&hex::encode(self.0))
@@ -195,6 +218,8 @@ fn dashed(hex: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use ecsr_api::Timestamp;
+
     use super::*;
 
     #[test]
@@ -204,6 +229,20 @@ mod tests {
         assert_eq!(id.to_string().len(), 32);
         assert_eq!(id.to_string().parse(), Ok(id));
         assert_eq!("xyz".parse::<TaskId>(), Err(InvalidId));
+    }
+
+    #[test]
+    fn tasks_are_in_the_order_of_the_seconds_that_they_are_made_in() {
+        let made = |second: i64, seed: u8| {
+            let mut context = Context::for_test(seed);
+            context.now = Timestamp::from_seconds(second);
+            TaskId::fresh(&mut context)
+        };
+        let moments = [i64::MIN, 0, 1, 1_700_000_000, 1_700_000_001, i64::MAX];
+        let ids = moments.map(|second| made(second, 7));
+        assert!(ids[1..].is_sorted() && ids[0] == ids[1], "{ids:?}");
+        assert_ne!(made(5, 1), made(5, 2), "chance tells those of one second apart");
+        assert_eq!(made(5, 1), made(5, 1));
     }
 
     #[test]
