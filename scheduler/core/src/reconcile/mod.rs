@@ -91,8 +91,7 @@ pub fn run_within(
     events_max: usize,
     context: &mut Context,
 ) -> (Vec<Event>, BTreeSet<Touched>) {
-    let mut due: BTreeSet<Due> =
-        touched_things.iter().flat_map(|touched| due_services(state, touched)).collect();
+    let mut due = due_services(state, touched_things);
     let mut plan = Plan::new(state);
     for _ in 0..ROUNDS_MAX {
         if plan.events.len() >= events_max {
@@ -103,7 +102,7 @@ pub fn run_within(
         service::reconcile(&mut plan, &key, context);
         let planned = plan.events[before..].iter();
         let touched: BTreeSet<Touched> = planned.flat_map(|event| touched(plan.state, event)).collect();
-        due.extend(touched.iter().flat_map(|touched| due_services(plan.state, touched)));
+        due.extend(due_services(plan.state, &touched));
     }
     (plan.events, BTreeSet::new())
 }
@@ -117,27 +116,37 @@ enum Precedence {
     Replica,
 }
 
-fn due_services(state: &State, touched: &Touched) -> Vec<Due> {
-    let due = |key: &ServiceKey| {
-        let service = state.services.get(key).filter(|service| service.status != ServiceStatus::Inactive)?;
-        let precedence = match service.spec.scheduling {
-            Scheduling::Daemon => Precedence::Daemon,
-            Scheduling::Replica => Precedence::Replica,
-        };
-        Some((precedence, key.clone()))
-    };
-    match touched {
-        Touched::Service(key) => due(key).into_iter().collect(),
-        Touched::Capacity(cluster) => of_cluster(&state.agenda.unsteady, cluster).filter_map(due).collect(),
-        Touched::Instance(instance) => {
-            let cluster = &instance.cluster;
-            let here = state.live_tasks_on(instance).filter_map(|task| task.service());
-            let here = here.collect::<BTreeSet<ServiceKey>>();
-            let daemons = of_cluster(&state.agenda.daemons, cluster);
-            let unsteady = of_cluster(&state.agenda.unsteady, cluster);
-            here.iter().chain(daemons).chain(unsteady).filter_map(due).collect()
+/// Instances that change together give a cluster's services reason to be planned once, not once each.
+fn due_services(state: &State, touched_things: &BTreeSet<Touched>) -> BTreeSet<Due> {
+    let (mut keys, mut changed, mut freed) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    for touched in touched_things {
+        match touched {
+            Touched::Service(key) => {
+                keys.insert(key.clone());
+            }
+            Touched::Capacity(cluster) => {
+                freed.insert(cluster);
+            }
+            Touched::Instance(instance) => {
+                keys.extend(state.live_tasks_on(instance).filter_map(|task| task.service()));
+                changed.insert(&instance.cluster);
+            }
         }
     }
+    let daemons = changed.iter().flat_map(|cluster| of_cluster(&state.agenda.daemons, cluster));
+    let unsteady = freed.union(&changed).flat_map(|cluster| of_cluster(&state.agenda.unsteady, cluster));
+    keys.extend(daemons.chain(unsteady).cloned());
+    keys.into_iter().filter_map(|key| in_line(state, key)).collect()
+}
+
+/// A service that a plan can find something to do for.
+fn in_line(state: &State, key: ServiceKey) -> Option<Due> {
+    let service = state.services.get(&key).filter(|service| service.status != ServiceStatus::Inactive)?;
+    let precedence = match service.spec.scheduling {
+        Scheduling::Daemon => Precedence::Daemon,
+        Scheduling::Replica => Precedence::Replica,
+    };
+    Some((precedence, key))
 }
 
 /// Those services of a set that are of one cluster.
