@@ -16,8 +16,8 @@ use crate::ids::{InstanceId, InstanceKey, TaskKey};
 use crate::placement::{self, Shortfall};
 use crate::state::{Event, Instance, Service, State, Task};
 
-/// Plans one round, and gives back the census that it rests on.
-pub(super) fn plan(plan: &mut Plan<'_>, service: &Arc<Service>, context: &mut Context) -> Census {
+/// Plans one round.
+pub(super) fn plan(plan: &mut Plan<'_>, service: &Arc<Service>, context: &mut Context) {
     let needs = Needs::of(plan, service);
     let eligible: BTreeSet<InstanceId> =
         placement::eligible(plan.state, &needs.ask(service)).into_iter().collect();
@@ -36,7 +36,6 @@ pub(super) fn plan(plan: &mut Plan<'_>, service: &Arc<Service>, context: &mut Co
             complain_of_placement(plan, &service, closest, context);
         }
     }
-    census
 }
 
 /// The desired count of a daemon is the number of instances that it should be on.

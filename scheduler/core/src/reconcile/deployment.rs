@@ -2,20 +2,20 @@
 
 use std::sync::Arc;
 
-use super::census::{Census, count};
+use super::census::Census;
 use super::service::{Repeated, STEADY_STATE_REPEAT, complain};
-use super::{Plan, journal_words};
+use super::{Plan, journal_words, rest};
 use crate::context::Context;
 use crate::ids::DeploymentId;
 use crate::state::{CircuitBreaker, Deployment, Event, Rollout, Service, Task};
 
 /// Brings the service's record in line with its tasks; writes nothing when it is.
-pub(super) fn account(plan: &mut Plan<'_>, service: &Arc<Service>, census: &Census, context: &mut Context) {
+pub(super) fn account(plan: &mut Plan<'_>, service: &Arc<Service>, context: &mut Context) {
     let mut changed = Service::clone(service);
     retire_replaced(plan, &mut changed);
-    forgive(&mut changed, census, context);
+    forgive(plan, &mut changed, context);
     give_up(plan, &mut changed, context);
-    settle(plan, &mut changed, census, context);
+    settle(plan, &mut changed, context);
     if changed != **service {
         plan.record(Event::ServiceSaved(Arc::new(changed)));
     }
@@ -28,11 +28,12 @@ fn retire_replaced(plan: &Plan<'_>, service: &mut Service) {
 }
 
 /// A task that started after the last failure and has settled ends the row of failures.
-fn forgive(service: &mut Service, census: &Census, context: &Context) {
-    let primary = service.primary_mut();
-    if primary.failed_tasks == 0 {
+fn forgive(plan: &Plan<'_>, service: &mut Service, context: &Context) {
+    if service.primary().failed_tasks == 0 {
         return;
     }
+    let census = Census::take(plan.state, service, context.now);
+    let primary = service.primary_mut();
     let newer =
         census.keep.iter().filter(|task| task.times.started.is_some_and(|at| at >= primary.updated_at));
     let settled =
@@ -89,9 +90,9 @@ fn roll_back(plan: &mut Plan<'_>, service: &mut Service, context: &mut Context) 
     plan.log(&service.key, journal_words::rolling_back(service, id), context);
 }
 
-/// One deployment, as many tasks as desired, all of them healthy: a steady state.
-fn settle(plan: &mut Plan<'_>, service: &mut Service, census: &Census, context: &mut Context) {
-    if !is_steady(service, census) {
+/// Says that a service has come to rest, and that its deployment is over with that.
+fn settle(plan: &mut Plan<'_>, service: &mut Service, context: &mut Context) {
+    if !rest::is_steady(plan.state, service, context.now) {
         service.steady_since = None;
         return;
     }
@@ -108,11 +109,4 @@ fn settle(plan: &mut Plan<'_>, service: &mut Service, census: &Census, context: 
         service.steady_since = Some(context.now);
         plan.log(&service.key, journal_words::steady(service), context);
     }
-}
-
-fn is_steady(service: &Service, census: &Census) -> bool {
-    let desired = service.desired_count;
-    let exact = count(census.keep.len()) == desired && census.kept_healthy() == desired;
-    let nothing_else = census.outdated.is_empty() && census.unhealthy.is_empty();
-    exact && nothing_else && service.deployments.len() == 1
 }

@@ -8,23 +8,29 @@ use std::sync::Arc;
 
 use super::census::{Census, count};
 use super::service::{Repeated, complain, stop_all};
-use super::{Plan, journal_words, start};
+use super::{Plan, journal_words, rest, start};
 use crate::context::Context;
 use crate::ids::{InstanceId, Name, TaskKey};
-use crate::state::{Event, Known, Rollout, Service, Task};
+use crate::state::{Event, Known, Rollout, Service, State, Task};
 
 /// Most tasks that one round starts, so that a plan can be cut between rounds. The next round starts the others.
 const STARTS_PER_ROUND_MAX: u32 = 1000;
 
-/// Plans one round, and gives back the census that it rests on.
-pub(super) fn plan(plan: &mut Plan<'_>, service: &Service, context: &mut Context) -> Census {
+/// Plans one round.
+pub(super) fn plan(plan: &mut Plan<'_>, service: &Service, context: &mut Context) {
+    if let Some(starts) = only_starts(plan.state, service) {
+        if may_start(service, context) {
+            start::start(plan, service, starts, context);
+        }
+        return;
+    }
     let census = Census::take(plan.state, service, context.now);
     let desired = service.desired_count;
     let missing = desired.saturating_sub(count(census.keep.len()));
     let room = service.spec.bounds.upper(desired).saturating_sub(census.active());
 
     if may_start(service, context) {
-        start::start(plan, service, &census, missing.min(room).min(STARTS_PER_ROUND_MAX), context);
+        start::start(plan, service, missing.min(room).min(STARTS_PER_ROUND_MAX), context);
     }
     let surplus = count(census.keep.len()).saturating_sub(desired);
     let mut leaving = scale_in(&census.keep, surplus);
@@ -47,7 +53,17 @@ pub(super) fn plan(plan: &mut Plan<'_>, service: &Service, context: &mut Context
             context,
         );
     }
-    census
+}
+
+/// How many tasks to start, if the counts say that there are too few and that this is all that is amiss. Then nothing
+/// depends on the tasks that there are, and a service of thousands that has lost one is not looked through for it.
+fn only_starts(state: &State, service: &Service) -> Option<u32> {
+    let strength = rest::sound(state, service)?;
+    let desired = service.desired_count;
+    let missing = desired.saturating_sub(strength.active());
+    let room = service.spec.bounds.upper(desired).saturating_sub(strength.active());
+    let starts = missing.min(room).min(STARTS_PER_ROUND_MAX);
+    (starts > 0).then_some(starts)
 }
 
 /// Not after a failure to start until its delay is over, and never again for a deployment that was given up.

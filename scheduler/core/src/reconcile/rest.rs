@@ -9,6 +9,7 @@
 
 use ecsr_api::Timestamp;
 
+use super::census::Census;
 use super::service::STEADY_STATE_REPEAT;
 use crate::state::{Rollout, Scheduling, Service, ServiceStatus, State, Strength};
 
@@ -27,14 +28,27 @@ pub(super) fn is_at_rest(state: &State, service: &Service, now: Timestamp) -> bo
 
 /// As many tasks as desired, all of the one deployment, none to be replaced, no failure to account for.
 fn is_replica_at_rest(state: &State, service: &Service, now: Timestamp) -> bool {
-    let [primary] = service.deployments.as_slice() else { return false };
-    let none = Strength::default();
-    let strength = state.strengths.get(&primary.id).unwrap_or(&none);
-    let complete = strength.active() == service.desired_count
-        && strength.displaced == 0
-        && strength.failing == 0
-        && primary.failed_tasks == 0;
+    let Some(strength) = sound(state, service) else { return false };
+    let complete = strength.active() == service.desired_count && service.primary().failed_tasks == 0;
     complete && is_accounted_for(service, strength.healthy == service.desired_count, now)
+}
+
+/// The strength of a service of whose tasks none is to be replaced: there is one deployment, all instances keep their
+/// tasks, and no health check fails.
+pub(super) fn sound(state: &State, service: &Service) -> Option<Strength> {
+    let [primary] = service.deployments.as_slice() else { return None };
+    let strength = state.strengths.get(&primary.id).cloned().unwrap_or_default();
+    (strength.displaced == 0 && strength.failing == 0).then_some(strength)
+}
+
+/// One deployment, as many tasks as desired, all of them as they should be.
+pub(super) fn is_steady(state: &State, service: &Service, now: Timestamp) -> bool {
+    let [primary] = service.deployments.as_slice() else { return false };
+    let strength = state.strengths.get(&primary.id).cloned().unwrap_or_default();
+    let desired = service.desired_count;
+    let complete = (strength.active(), strength.healthy, strength.displaced) == (desired, desired, 0);
+    // A task may fail health checks that its definition does not ask for: for a while that is overlooked.
+    complete && (strength.failing == 0 || Census::take(state, service, now).unhealthy.is_empty())
 }
 
 /// Whether the service's record says already what there is to say.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::census::Census;
 use super::{Plan, daemon, deployment, journal_words, replica, rest};
 use crate::context::Context;
 use crate::ids::{ServiceKey, TaskKey};
@@ -36,17 +35,13 @@ pub(super) fn reconcile(plan: &mut Plan<'_>, key: &ServiceKey, context: &mut Con
 }
 
 fn active(plan: &mut Plan<'_>, service: &Arc<Service>, context: &mut Context) {
-    let before = plan.events.len();
-    let census = match service.spec.scheduling {
+    match service.spec.scheduling {
         Scheduling::Replica => replica::plan(plan, service, context),
         Scheduling::Daemon => daemon::plan(plan, service, context),
-    };
-    if plan.events.len() == before {
-        deployment::account(plan, service, &census, context);
-    } else if let Some(service) = plan.state.services.get(&service.key).cloned() {
-        // The round has changed the tasks, and perhaps the service itself, a daemon's count for one.
-        let census = Census::take(plan.state, &service, context.now);
-        deployment::account(plan, &service, &census, context);
+    }
+    // The round may have changed the service itself, a daemon's count for one.
+    if let Some(service) = plan.state.services.get(&service.key).cloned() {
+        deployment::account(plan, &service, context);
     }
 }
 

@@ -70,13 +70,7 @@ fn default_strategy() -> Vec<Strategy> {
 }
 
 /// Places and starts up to `count` tasks.
-pub(super) fn start(
-    plan: &mut Plan<'_>,
-    service: &Service,
-    census: &Census,
-    count: u32,
-    context: &mut Context,
-) {
+pub(super) fn start(plan: &mut Plan<'_>, service: &Service, count: u32, context: &mut Context) {
     if count == 0 {
         return;
     }
@@ -84,7 +78,7 @@ pub(super) fn start(
     let chosen = placement::choose(plan.state, &needs.ask(service), count, context);
     start_on(plan, service, &needs, &chosen, context);
     // While the service's own tasks are leaving, what they hold is about to be free: no trouble yet.
-    if chosen.len() < count as usize && census.stopping == 0 {
+    if chosen.len() < count as usize && Census::take(plan.state, service, context.now).stopping == 0 {
         let closest = |state: &State| placement::closest(state, &needs.ask(service));
         complain_of_placement(plan, service, closest, context);
     }
