@@ -1,12 +1,14 @@
 //! Following the log: the state as the leader makes it, a few milliseconds later.
 //!
-//! A watch brings what is appended. Since a member of etcd that is cut off keeps its watches open and silent, the head
-//! is asked for as well, at a slow pace: who is behind it for long watches elsewhere. Both also tell who leads.
+//! A watch brings what is appended, and the leader's beats. Since a member of etcd that is cut off keeps its watches open
+//! and silent, one on which not even a beat comes is given up for another. Beside it the head is asked for at a slow
+//! pace, of whichever member answers: who is behind it for long watches elsewhere as well. Both tell who leads, and when
+//! the leader gave its last sign of life.
 //!
 //! Invariant: only what a head covers is ever applied, in its order, once.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ecsr_api::Timestamp;
 use ecsr_api::arn::Home;
@@ -14,7 +16,7 @@ use ecsr_core::State;
 use ecsr_core::state::Event;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::time::MissedTickBehavior;
+use tokio::time::Instant;
 
 use crate::driver::{Events, RecoveryError, check_founding, explain};
 use crate::journal::etcd::log::{Leader, Log};
@@ -28,6 +30,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// How long a follower may be behind the head before it watches elsewhere.
 const BEHIND_MAX: Duration = Duration::from_secs(1);
+
+/// How long a watch may tell nothing: two beats and some. It is then replaced well before the leader is.
+const SILENCE_MAX: Duration = Duration::from_millis(1200);
 
 /// Pause after etcd could not be read.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
@@ -53,12 +58,22 @@ pub(crate) enum Lead {
     Held(Leader),
 }
 
+/// The newest sign of life of whoever leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Beat {
+    /// At which it was written; 0 if there never was one.
+    pub revision: i64,
+    /// When it was seen here, which was after it was written.
+    pub seen_at: Instant,
+}
+
 /// What a follower tells.
 #[derive(Debug, Clone)]
 pub(crate) struct Outlook {
     /// `None` until the log was read.
     pub replica: watch::Receiver<Option<Replica>>,
     pub lead: watch::Receiver<Lead>,
+    pub beat: watch::Receiver<Beat>,
 }
 
 /// A follower at work.
@@ -69,6 +84,7 @@ pub(super) struct Follower {
     home: Home,
     replica: watch::Sender<Option<Replica>>,
     lead: watch::Sender<Lead>,
+    beat: watch::Sender<Beat>,
 }
 
 /// The state while it is being built.
@@ -94,8 +110,9 @@ impl Follower {
     pub(super) fn new(log: Arc<Log>, home: Home, lead: watch::Sender<Lead>) -> (Self, Outlook) {
         let founding = Founding { account: home.account.clone(), region: home.region.clone() };
         let (replica, replicas) = watch::channel(None);
-        let outlook = Outlook { replica: replicas, lead: lead.subscribe() };
-        (Self { log, founding, home, replica, lead }, outlook)
+        let (beat, beats) = watch::channel(Beat { revision: 0, seen_at: Instant::now() });
+        let outlook = Outlook { replica: replicas, lead: lead.subscribe(), beat: beats };
+        (Self { log, founding, home, replica, lead, beat }, outlook)
     }
 
     /// Follows until the log turns out to be one that this scheduler cannot follow.
@@ -118,7 +135,11 @@ impl Follower {
         };
         self.publish(&building);
         loop {
-            match self.watch(&mut building, &mut revision).await {
+            let lost = tokio::select! {
+                lost = self.watch(&mut building, &mut revision) => lost,
+                lost = self.look_on() => lost,
+            };
+            match lost {
                 Lost::Watch(error) => {
                     tracing::warn!(error = explain(&error), "watching the log elsewhere");
                     self.log.prefer_another_member();
@@ -159,27 +180,16 @@ impl Follower {
             Err(error) => return Lost::Watch(error),
         };
         let mut tail = Tail::new(building.next_index);
-        let mut looks = tokio::time::interval(LOOK_EVERY);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut behind_since = None;
         loop {
-            tokio::select! {
-                events = watcher.next() => {
-                    let events = match events {
-                        Ok(events) => events,
-                        Err(error) if is_compacted(&error) => return Lost::Place(error),
-                        Err(error) => return Lost::Watch(error),
-                    };
-                    for event in events {
-                        if let Err(lost) = self.take(event, &mut tail, building, revision) {
-                            return lost;
-                        }
-                    }
-                }
-                _ = looks.tick() => {
-                    if let Err(lost) = self.look(building, &mut behind_since).await {
-                        return lost;
-                    }
+            let events = match tokio::time::timeout(SILENCE_MAX, watcher.next()).await {
+                Ok(Ok(events)) => events,
+                Ok(Err(error)) if is_compacted(&error) => return Lost::Place(error),
+                Ok(Err(error)) => return Lost::Watch(error),
+                Err(_) => return Lost::Watch(unanswered("a watch tells nothing, not even a beat")),
+            };
+            for event in events {
+                if let Err(lost) = self.take(event, &mut tail, building, revision) {
+                    return lost;
                 }
             }
         }
@@ -216,29 +226,34 @@ impl Follower {
                 EventKind::Delete => Lead::Vacant,
             };
             self.tell(lead);
+        } else if key == names.beat().into_bytes() && event.kind == EventKind::Put {
+            self.tell_beat(event.kv.mod_revision.0);
         }
         Ok(())
     }
 
-    async fn look(&self, building: &Building, behind_since: &mut Option<Instant>) -> Result<(), Lost> {
-        let glance = match self.log.glance().await {
-            Ok(glance) => glance,
-            Err(error) => {
-                tracing::warn!(error = explain(&error), "etcd cannot be asked for its head");
-                self.tell(Lead::Unknown);
-                return Ok(());
+    /// Asks for the head for as long as the watch keeps up with it.
+    async fn look_on(&self) -> Lost {
+        let mut behind_since = None;
+        loop {
+            match self.log.glance().await {
+                Ok(glance) => {
+                    self.tell_beat(glance.beat);
+                    self.tell(glance.leader.map_or(Lead::Vacant, Lead::Held));
+                    let known = self.replica.borrow().as_ref().map_or(0, |replica| replica.next_index);
+                    if glance.head <= known {
+                        behind_since = None;
+                    } else if behind_since.get_or_insert_with(Instant::now).elapsed() >= BEHIND_MAX {
+                        return Lost::Watch(unanswered("a watch tells nothing of what happened"));
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(error = explain(&error), "etcd cannot be asked for its head");
+                    self.tell(Lead::Unknown);
+                }
             }
-        };
-        self.tell(glance.leader.map_or(Lead::Vacant, Lead::Held));
-        if glance.head <= building.next_index {
-            *behind_since = None;
-            return Ok(());
+            tokio::time::sleep(LOOK_EVERY).await;
         }
-        let since = *behind_since.get_or_insert_with(Instant::now);
-        if since.elapsed() < BEHIND_MAX {
-            return Ok(());
-        }
-        Err(Lost::Watch(unanswered("a watch tells nothing of what happened")))
     }
 
     fn publish(&self, building: &Building) {
@@ -252,6 +267,17 @@ impl Follower {
         self.lead.send_if_modified(|known| {
             let is_news = *known != lead;
             *known = lead;
+            is_news
+        });
+    }
+
+    /// A watch that was opened anew tells of old beats again; those are no news.
+    fn tell_beat(&self, revision: i64) {
+        self.beat.send_if_modified(|known| {
+            let is_news = revision > known.revision;
+            if is_news {
+                *known = Beat { revision, seen_at: Instant::now() };
+            }
             is_news
         });
     }

@@ -16,11 +16,11 @@ use ecsr_api::ApiError;
 use ecsr_api::arn::Home;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 use tower_service::Service;
 
 use super::barrier::Barrier;
-use super::follower::{Follower, Lead, Outlook, Replica};
+use super::follower::{Beat, Follower, Lead, Outlook, Replica};
 use super::forward::{LEADER_PATIENCE, Unanswered};
 use super::standby::{Outcome, Standby};
 use super::{Authority, Consistency};
@@ -31,19 +31,19 @@ use crate::clock::Clock;
 use crate::driver::{self, Driver, Recovered, Surroundings};
 use crate::entropy::Entropy;
 use crate::http::{self, api};
-use crate::journal::Journal;
 use crate::journal::etcd::EtcdJournal;
 use crate::journal::etcd::log::{Leader, Log};
-use crate::journal::etcd::reign::Reign;
+use crate::journal::etcd::reign::{LEASE, Reign};
 use crate::journal::record::{self, Founding};
+use crate::journal::{self, Journal};
 use crate::outgoing::Http;
 use crate::roles::Roles;
 use crate::{Error, SESSIONS_GRACE, create_clusters};
 
-/// How often a lease is renewed: four times while it lasts.
+/// How often the leader gives a sign of life: four times in a lease.
 const RENEW_EVERY: Duration = Duration::from_millis(500);
 
-/// How long a leader that cannot renew its lease waits for etcd before it steps down by itself.
+/// How long a leader that cannot give any sign of life waits for etcd before it steps down by itself.
 const RENEW_PATIENCE: Duration = Duration::from_secs(8);
 
 /// How long a new leader may take to apply the rest of the log.
@@ -51,6 +51,11 @@ const CATCH_UP_MAX: Duration = Duration::from_secs(30);
 
 /// Pause before a scheduler that was not elected looks again.
 const CAMPAIGN_PAUSE: Duration = Duration::from_millis(100);
+
+/// An etcd that took longer for an answer had no leader of its own a moment ago. Ours could not give a sign of life then
+/// either, and has this much time to give one before it is deposed: what it asked for meanwhile is carried out by now,
+/// or is asked for again (see the etcd client's hedging).
+const ETCD_AWAY: Duration = Duration::from_millis(400);
 
 /// What a node is made of, for good.
 #[derive(Debug)]
@@ -161,16 +166,25 @@ impl Node {
         }
     }
 
-    /// Waits until nobody leads, and tries to. Nobody stands who has not read the log.
+    /// Waits until nobody leads, or nobody who gives a sign of life, and tries to. Nobody stands who has not read the log.
     async fn stand(&self, outlook: &mut Outlook) -> Option<Reign> {
         outlook.replica.wait_for(Option::is_some).await.ok()?;
-        outlook.lead.wait_for(|lead| *lead == Lead::Vacant).await.ok()?;
-        let candidate = Leader { url: self.own.clone(), candidacy: self.entropy.uuid() };
-        let campaign = async {
-            let glance = self.log.glance().await?;
-            if glance.leader.is_some() { Ok(None) } else { self.log.campaign(&candidate, &glance).await }
+        let silent = tokio::select! {
+            vacant = outlook.lead.wait_for(|lead| *lead == Lead::Vacant) => {
+                vacant.ok()?;
+                None
+            }
+            beat = last_beat(&mut outlook.beat) => Some(beat),
         };
-        match campaign.await {
+        let elected = async {
+            if let Some(beat) = silent
+                && !self.depose(beat).await?
+            {
+                return Ok(None);
+            }
+            self.campaign().await
+        };
+        match elected.await {
             Ok(Some(reign)) => return Some(reign),
             Ok(None) => {}
             Err(error) => {
@@ -179,6 +193,28 @@ impl Node {
         }
         tokio::time::sleep(CAMPAIGN_PAUSE).await;
         None
+    }
+
+    /// Takes the lead from who gave that sign of life and no other since. False if it did.
+    async fn depose(&self, beat: Beat) -> Result<bool, journal::Error> {
+        let asked_at = Instant::now();
+        if self.log.glance().await?.beat != beat.revision {
+            return Ok(false);
+        }
+        if asked_at.elapsed() > ETCD_AWAY {
+            tokio::time::sleep(ETCD_AWAY).await;
+        }
+        let deposed = self.log.depose(beat.revision).await?;
+        if deposed {
+            tracing::warn!(silent_for = ?beat.seen_at.elapsed(), "the leader gives no sign of life; deposed it");
+        }
+        Ok(deposed)
+    }
+
+    async fn campaign(&self) -> Result<Option<Reign>, journal::Error> {
+        let candidate = Leader { url: self.own.clone(), candidacy: self.entropy.uuid() };
+        let glance = self.log.glance().await?;
+        if glance.leader.is_some() { Ok(None) } else { self.log.campaign(&candidate, &glance).await }
     }
 
     /// Everything there is: nobody else can append any more.
@@ -307,17 +343,39 @@ impl Node {
     }
 }
 
-/// Renews a reign until it is lost, or cannot be renewed for so long that it is given up.
+/// The last sign of life of a leader, once none followed it for the time of a lease.
+async fn last_beat(beats: &mut watch::Receiver<Beat>) -> Beat {
+    loop {
+        let beat = *beats.borrow_and_update();
+        let silence = match beat.revision {
+            // Nobody ever led.
+            0 => None,
+            _ => Some(beat.seen_at + LEASE),
+        };
+        let changed = match silence {
+            Some(until) => tokio::time::timeout_at(until, beats.changed()).await,
+            None => Ok(beats.changed().await),
+        };
+        match changed {
+            Ok(Ok(())) => {}
+            // Nobody follows any more: there is nothing to be seen.
+            Ok(Err(_)) => std::future::pending().await,
+            Err(_) => return beat,
+        }
+    }
+}
+
+/// Gives signs of life until the reign is lost, or none could be given for so long that it is given up.
 async fn renew(log: Arc<Log>, reign: Arc<Reign>) {
     let mut renewals = tokio::time::interval(RENEW_EVERY);
     renewals.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut renewed_at = tokio::time::Instant::now();
+    let mut renewed_at = Instant::now();
     while !reign.is_lost() {
         renewals.tick().await;
         match log.renew(&reign).await {
-            Ok(()) => renewed_at = tokio::time::Instant::now(),
+            Ok(()) => renewed_at = Instant::now(),
             Err(error) => {
-                tracing::warn!(error = driver::explain(&error), "the lease could not be renewed");
+                tracing::warn!(error = driver::explain(&error), "no sign of life could be given");
                 if renewed_at.elapsed() > RENEW_PATIENCE {
                     reign.lose();
                 }

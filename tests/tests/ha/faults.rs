@@ -1,7 +1,7 @@
 //! Faults, one after the other, under clients whose histories are then checked for linearizability.
 //!
-//! `ECSR_HA_RUNS` says how many (4: one of each kind), `ECSR_HA_SEED` which clients. Each run prints how long it took
-//! from the fault to the next write that was acknowledged.
+//! `ECSR_HA_RUNS` says how many (4: one of each kind), `ECSR_HA_SEED` which clients, `ECSR_HA_FAULT` of which kind alone
+//! (`CutLeaderOff`, say). Each run prints how long it took from the fault to the next write that was acknowledged.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -43,10 +43,11 @@ async fn nothing_is_lost_and_nothing_stale_is_obeyed_whatever_fails() {
     let agent = FakeAgent::join(&trio).await;
     let tasks = run_tasks(&trio).await;
     let (runs, seed) = (number("ECSR_HA_RUNS", 4), number("ECSR_HA_SEED", 1));
+    let faults = faults();
     let mut took: BTreeMap<Fault, Vec<Duration>> = BTreeMap::new();
     let mut operations = 0;
     for run in 0..runs {
-        let fault = FAULTS[usize::try_from(run).expect("few runs") % FAULTS.len()];
+        let fault = faults[usize::try_from(run).expect("few runs") % faults.len()];
         let (back, checked) = one_run(&mut trio, &agent, fault, seed + run).await;
         eprintln!(
             "run {run}: {fault:?}: writes again after {back:.2?}, {checked} operations are linearizable"
@@ -182,6 +183,15 @@ async fn assert_untouched(trio: &Trio, agent: &FakeAgent, tasks: &[String]) {
     assert!(stops.is_empty(), "running tasks were told to stop: {stops:#?}");
     let numbers: Vec<i64> = orders.iter().map(|order| order.number).collect();
     assert!(numbers.is_sorted(), "orders are numbered in their order: {numbers:?}");
+}
+
+/// The kinds to be tried, in turn.
+fn faults() -> Vec<Fault> {
+    let wanted = std::env::var("ECSR_HA_FAULT").unwrap_or_default();
+    let is_wanted = |fault: &Fault| wanted.is_empty() || format!("{fault:?}") == wanted;
+    let faults: Vec<Fault> = FAULTS.into_iter().filter(is_wanted).collect();
+    assert!(!faults.is_empty(), "{wanted} is none of {FAULTS:?}");
+    faults
 }
 
 fn number(variable: &str, default: u64) -> u64 {

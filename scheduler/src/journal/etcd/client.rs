@@ -4,14 +4,18 @@
 //! brings a second HTTP stack into a binary that is also the agent. The gateway takes the HTTP client that is here
 //! already; bytes are a third longer on the way.
 //!
-//! A call tries each member once, beginning with the one that answered last, each within a bound. What comes back is
-//! an answer, a refusal by etcd itself, or nothing certain: then the call may or may not have taken place, which is why
-//! every write is a transaction that can be repeated (see [`super::EtcdJournal`]).
+//! A call begins with the member that answered last. One that is slow is not waited for: the next is asked as well, and
+//! the first answer counts. So a member that is cut off, or has no leader of its own to ask yet, costs a moment and not
+//! a timeout, and what was asked while etcd chose a leader is answered soon after. What comes back is an answer, a
+//! refusal by etcd itself, or nothing certain: then the call may or may not have taken place, once or more often, which
+//! is why every write is a transaction that can be repeated (see [`super::EtcdJournal`]).
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode};
 use serde::Serialize;
@@ -24,6 +28,16 @@ use crate::outgoing::{self, Http, Tls};
 /// How long one member may take to answer. An etcd that has a leader and a disk answers in milliseconds; one that is
 /// cut off must be given up well within the time of a lease.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(900);
+
+/// How long a member may take before the next one is asked as well: many times what a healthy one needs, and little of
+/// the time in which a failed leader is to be replaced.
+const HEDGE_AFTER: Duration = Duration::from_millis(250);
+
+/// How often each member is asked in one call. Twice: while etcd chooses a leader, what a member was asked may be lost.
+const ATTEMPTS_PER_MEMBER: usize = 2;
+
+/// How long a member may take for a large answer.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Largest answer: a page of the log (see [`super::log`]) in base 64, and room.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -63,7 +77,7 @@ impl Client {
         Ok(Self { http, endpoints: location.endpoints.clone(), preferred: AtomicUsize::new(0) })
     }
 
-    /// One call, tried at each member until one answers.
+    /// One call, of which the first answer of any member counts.
     pub(crate) async fn call<Q: Serialize, A: DeserializeOwned>(
         &self,
         path: &str,
@@ -71,28 +85,67 @@ impl Client {
     ) -> Result<A, Error> {
         let body = serde_json::to_vec(request).expect("requests always serialise");
         let first = self.preferred.load(Ordering::Relaxed);
+        let mut members = first..first + self.endpoints.len() * ATTEMPTS_PER_MEMBER;
+        let mut attempts = FuturesUnordered::new();
         let mut problem = String::new();
-        for attempt in 0..self.endpoints.len() {
-            let member = (first + attempt) % self.endpoints.len();
-            let answer = tokio::time::timeout(ATTEMPT_TIMEOUT, self.attempt(member, path, body.clone()));
-            match answer.await.unwrap_or_else(|_| Err(timed_out())) {
-                Ok(answer) => {
-                    self.preferred.store(member, Ordering::Relaxed);
-                    return Ok(answer);
+        loop {
+            if let Some(member) = members.next() {
+                attempts.push(self.attempt(member, path, body.clone(), ATTEMPT_TIMEOUT));
+            }
+            let ended = match members.len() {
+                0 => attempts.next().await,
+                _ => tokio::time::timeout(HEDGE_AFTER, attempts.next()).await.unwrap_or(None),
+            };
+            match ended {
+                Some(Ok(answer)) => return Ok(answer),
+                // Only of what nobody else was asked for.
+                Some(Err(certain @ (Error::Refused { .. } | Error::Certificates { .. })))
+                    if members.start == first + 1 =>
+                {
+                    return Err(certain);
                 }
+                Some(Err(error)) => problem = error.to_string(),
+                None if attempts.is_empty() => return Err(Error::Unanswered { problem }),
+                None => {}
+            }
+        }
+    }
+
+    /// Reads much: each member is asked once and given time, since asking several would only slow all of them down.
+    pub(crate) async fn fetch<Q: Serialize, A: DeserializeOwned>(
+        &self,
+        path: &str,
+        request: &Q,
+    ) -> Result<A, Error> {
+        let body = serde_json::to_vec(request).expect("requests always serialise");
+        let first = self.preferred.load(Ordering::Relaxed);
+        let mut problem = String::new();
+        for member in first..first + self.endpoints.len() {
+            match self.attempt(member, path, body.clone(), FETCH_TIMEOUT).await {
                 Err(Error::Unanswered { problem: another }) => problem = another,
-                Err(certain) => return Err(certain),
+                ended => return ended,
             }
         }
         Err(Error::Unanswered { problem })
     }
 
+    /// Asks one member, which is preferred from then on if it answers.
     async fn attempt<A: DeserializeOwned>(
         &self,
         member: usize,
         path: &str,
         body: Vec<u8>,
+        time: Duration,
     ) -> Result<A, Error> {
+        let answer = tokio::time::timeout(time, self.ask(member, path, body)).await;
+        let answer = answer.unwrap_or_else(|_| Err(timed_out(time)));
+        if answer.is_ok() {
+            self.preferred.store(member % self.endpoints.len(), Ordering::Relaxed);
+        }
+        answer
+    }
+
+    async fn ask<A: DeserializeOwned>(&self, member: usize, path: &str, body: Vec<u8>) -> Result<A, Error> {
         let response = self.post(member, path, body).await?;
         let is_good = response.status() == StatusCode::OK;
         let bytes = axum::body::to_bytes(Body::new(response.into_body()), ANSWER_BYTES_MAX).await;
@@ -108,7 +161,7 @@ impl Client {
         let body = serde_json::to_vec(request).expect("requests always serialise");
         let member = self.preferred.load(Ordering::Relaxed) % self.endpoints.len();
         let opened = tokio::time::timeout(ATTEMPT_TIMEOUT, self.post(member, path, body));
-        match opened.await.unwrap_or_else(|_| Err(timed_out())) {
+        match opened.await.unwrap_or_else(|_| Err(timed_out(ATTEMPT_TIMEOUT))) {
             Ok(response) if response.status() == StatusCode::OK => Ok(response.into_body()),
             Ok(response) => {
                 self.prefer_another();
@@ -137,8 +190,8 @@ impl Client {
     }
 }
 
-fn timed_out() -> Error {
-    Error::Unanswered { problem: format!("no answer within {} ms", ATTEMPT_TIMEOUT.as_millis()) }
+fn timed_out(time: Duration) -> Error {
+    Error::Unanswered { problem: format!("no answer within {} ms", time.as_millis()) }
 }
 
 fn unanswered(error: &impl ToString) -> Error {

@@ -1,7 +1,8 @@
 //! What the keys are called, and how records become values.
 //!
 //! ```text
-//! PREFIX/leader                        who leads; bound to the leader's lease. Its create revision is the fence
+//! PREFIX/leader                        who leads. Its create revision is the fence
+//! PREFIX/beat                          written again and again by who leads: its sign of life
 //! PREFIX/term                          how many leaders there were
 //! PREFIX/head                          the index of the next record: what is before it happened, nothing else did
 //! PREFIX/log/<first index>/<piece>     the records of one append, cut into pieces that etcd takes
@@ -39,6 +40,10 @@ impl Names {
 
     pub(crate) fn leader(&self) -> String {
         format!("{}/leader", self.prefix)
+    }
+
+    pub(crate) fn beat(&self) -> String {
+        format!("{}/beat", self.prefix)
     }
 
     pub(crate) fn term(&self) -> String {

@@ -11,21 +11,17 @@ use serde::{Deserialize, Serialize};
 use super::client::{Client, Error as ClientError};
 use super::layout::{self, Names, Pointer};
 use super::location::Location;
-use super::reign::{LEASE_SECONDS, Reign};
+use super::reign::Reign;
 use super::tail::Tail;
 use super::watch::Watcher;
 use super::wire::{
-    Bytes, Compare, Delete, Grant, KeyValue, Lease, Number, Op, Put, Range, Ranged, Streamed, Txn, Txned,
-    Watch, WatchCreate,
+    Bytes, Compare, Delete, KeyValue, Number, Op, Range, Ranged, Txn, Txned, Watch, WatchCreate,
 };
 use crate::journal::{Entry, Error, Visitor};
 
 const RANGE: &str = "/v3/kv/range";
 const TXN: &str = "/v3/kv/txn";
 const WATCH: &str = "/v3/watch";
-const LEASE_GRANT: &str = "/v3/lease/grant";
-const LEASE_KEEP: &str = "/v3/lease/keepalive";
-const LEASE_REVOKE: &str = "/v3/lease/revoke";
 
 /// Most pieces of the log that are read at once: of a MiB each at the most, they fit in one answer.
 const PAGE_PIECES: i64 = 32;
@@ -61,6 +57,8 @@ pub(crate) struct Glance {
     pub leader: Option<Leader>,
     /// The create revision of the leader's key; 0 if there is none.
     pub fence: i64,
+    /// The revision of the newest beat of any leader; 0 if there never was one.
+    pub beat: i64,
     term: Option<KeyValue>,
 }
 
@@ -82,7 +80,7 @@ impl Log {
 
     /// Looks at the log as it is now: nothing that happened before this call is missed.
     pub(crate) async fn glance(&self) -> Result<Glance, Error> {
-        let names = [self.names.head(), self.names.leader(), self.names.term()];
+        let names = [self.names.head(), self.names.leader(), self.names.term(), self.names.beat()];
         let success = names.iter().map(|name| Op::Range(Range::one(name))).collect();
         let found: Txned = self.client.call(TXN, &Txn { success, ..Txn::default() }).await?;
         let leader = found.found(1);
@@ -91,6 +89,7 @@ impl Log {
             head: read_head(found.found(0))?,
             leader: leader.map(|found| parse(&found.value.0, "leader")).transpose()?,
             fence: leader.map_or(0, |found| found.create_revision.0),
+            beat: found.found(3).map_or(0, |found| found.mod_revision.0),
             term: found.found(2).cloned(),
         })
     }
@@ -130,7 +129,7 @@ impl Log {
                 limit: Some(Number(PAGE_PIECES)),
                 ..Range::between(&from, &self.names.append(head))
             };
-            let page: Ranged = self.client.call(RANGE, &range).await?;
+            let page: Ranged = self.client.fetch(RANGE, &range).await?;
             let last = page.kvs.last().ok_or_else(|| damaged(format!("record {next} is missing")))?;
             from = layout::after(&String::from_utf8_lossy(&last.key.0));
             let is_last_page = !page.more;
@@ -153,7 +152,7 @@ impl Log {
 
     async fn read_one(&self, key: &str, revision: i64) -> Result<Option<KeyValue>, Error> {
         let range = Range { revision: Some(Number(revision)), ..Range::one(key) };
-        let found: Ranged = self.client.call(RANGE, &range).await?;
+        let found: Ranged = self.client.fetch(RANGE, &range).await?;
         Ok(found.kvs.into_iter().next())
     }
 
@@ -174,8 +173,6 @@ impl Log {
     /// Tries to become the leader; `None` if there is one.
     pub(crate) async fn campaign(&self, candidate: &Leader, seen: &Glance) -> Result<Option<Reign>, Error> {
         let asked_at = Instant::now();
-        let ttl = Number(LEASE_SECONDS);
-        let Lease { id: lease, .. } = self.client.call(LEASE_GRANT, &Grant { ttl }).await?;
         let term = 1 + seen.term.as_ref().map_or(Ok(0), |found| parse::<u64>(&found.value.0, "term"))?;
         let (leader_key, term_key) = (self.names.leader(), self.names.term());
         let term_revision = seen.term.as_ref().map_or(0, |found| found.mod_revision.0);
@@ -183,36 +180,34 @@ impl Log {
         let txn = Txn {
             compare: vec![Compare::created(&leader_key, 0), Compare::modified(&term_key, term_revision)],
             success: vec![
-                Op::Put(Put { key: (&leader_key).into(), value: Bytes(value), lease: Some(lease) }),
+                Op::put(&leader_key, value),
                 Op::put(&term_key, term.to_string()),
+                Op::put(&self.names.beat(), term.to_string()),
             ],
             failure: vec![Op::Range(Range::one(&leader_key))],
         };
         let done: Txned = self.client.call(TXN, &txn).await?;
-        let fence = if done.succeeded {
-            Some(done.header.revision.0)
-        } else {
-            // The first attempt may have taken place without its answer coming through.
-            let holder = done.found(0);
-            let leader: Option<Leader> = holder.map(|found| parse(&found.value.0, "leader")).transpose()?;
-            let is_own = leader.is_some_and(|leader| leader.candidacy == candidate.candidacy);
-            holder.filter(|_| is_own).map(|found| found.create_revision.0)
-        };
-        if fence.is_none() {
-            self.revoke(lease).await;
+        if done.succeeded {
+            return Ok(Some(Reign::new(term, done.header.revision.0, asked_at)));
         }
-        Ok(fence.map(|fence| Reign::new(term, fence, lease, asked_at)))
+        // An earlier attempt may have taken place without its answer coming through.
+        let holder = done.found(0);
+        let leader: Option<Leader> = holder.map(|found| parse(&found.value.0, "leader")).transpose()?;
+        let is_own = leader.is_some_and(|leader| leader.candidacy == candidate.candidacy);
+        let fence = holder.filter(|_| is_own).map(|found| found.create_revision.0);
+        Ok(fence.map(|fence| Reign::new(term, fence, asked_at)))
     }
 
-    /// Renews the reign's lease, and notes it if the key is still there after that: a member that is cut off from the
-    /// others may renew a lease that is over, but it cannot say that of a key.
+    /// Writes the reign's next beat.
     pub(crate) async fn renew(&self, reign: &Reign) -> Result<(), Error> {
         let asked_at = Instant::now();
-        let lease = Lease { id: reign.lease, ..Lease::default() };
-        let kept: Streamed<Lease> = self.client.call(LEASE_KEEP, &lease).await?;
-        let is_alive = kept.result.is_some_and(|kept| kept.ttl.0 > 0);
-        self.confirm(reign).await?;
-        if !is_alive {
+        let txn = Txn {
+            compare: vec![self.fenced(reign)],
+            success: vec![Op::put(&self.names.beat(), reign.term.to_string())],
+            failure: Vec::new(),
+        };
+        let done: Txned = self.client.call(TXN, &txn).await?;
+        if !done.succeeded {
             reign.lose();
             return Err(superseded(reign));
         }
@@ -220,26 +215,24 @@ impl Log {
         Ok(())
     }
 
-    /// Makes sure that this reign was not over when this was called.
-    pub(crate) async fn confirm(&self, reign: &Reign) -> Result<(), Error> {
-        let found: Ranged = self.client.call(RANGE, &Range::one(&self.names.leader())).await?;
-        if found.kvs.first().is_some_and(|leader| leader.create_revision.0 == reign.fence) {
-            return Ok(());
-        }
-        reign.lose();
-        Err(superseded(reign))
+    /// Takes the lead from who wrote that beat and none after it. For who has seen no other for the time of a lease: by
+    /// then that leader has been uncertain for a while. False if there was another beat.
+    pub(crate) async fn depose(&self, beat: i64) -> Result<bool, Error> {
+        let txn = Txn {
+            compare: vec![Compare::modified(&self.names.beat(), beat)],
+            success: vec![Op::delete_one(&self.names.leader())],
+            failure: Vec::new(),
+        };
+        let done: Txned = self.client.call(TXN, &txn).await?;
+        Ok(done.succeeded)
     }
 
-    /// Gives the lead back.
+    /// Gives the lead back. Where that fails, the others take it in the time of a lease.
     pub(crate) async fn resign(&self, reign: &Reign) {
         reign.lose();
-        self.revoke(reign.lease).await;
-    }
-
-    /// A lease that cannot be revoked runs out by itself.
-    async fn revoke(&self, lease: Number) {
-        let lease = Lease { id: lease, ..Lease::default() };
-        let _: Result<serde_json::Value, ClientError> = self.client.call(LEASE_REVOKE, &lease).await;
+        let success = vec![Op::delete_one(&self.names.leader())];
+        let txn = Txn { compare: vec![self.fenced(reign)], success, failure: Vec::new() };
+        let _: Result<Txned, ClientError> = self.client.call(TXN, &txn).await;
     }
 
     /// Appends records, all or none, whatever it takes to know which.

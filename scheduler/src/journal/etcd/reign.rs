@@ -1,22 +1,25 @@
 //! The time in which one scheduler leads.
 //!
-//! etcd holds a key for the leader that goes when the leader's lease does. Its create revision is the fence: every
-//! write compares it, so that whatever a leader believes of itself, etcd takes nothing from one whose key is gone.
+//! etcd holds a key for the leader. Its create revision is the fence: every write compares it, so that whatever a leader
+//! believes of itself, etcd takes nothing from one whose key is gone.
 //!
 //! What leaves the scheduler without passing through etcd, orders to agents above all, is held back by the clock
-//! instead: a reign is certain only until its lease could have run out, counted from before etcd was asked to renew
-//! it. A leader that was paused or cut off finds itself uncertain the moment it goes on.
+//! instead: a reign is certain only for the time of a lease, counted from before the leader wrote its last beat. The
+//! others see each beat after it was written. Only who has seen no other for the time of a lease may take the leader's
+//! key away, in a transaction that finds the very beat that it has seen: so by then the leader has been uncertain for a
+//! while, and a leader that was paused or cut off finds itself uncertain the moment it goes on.
+//!
+//! Why not a lease of etcd's: after a change of its own leader etcd prolongs every lease, by its time for an election.
+//! A host that takes etcd's leader and ours with it would be replaced too late.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::wire::Number;
-
-/// How long a leader that is not heard of stays the leader. etcd grants no less than 2 s at its default settings, and
-/// writes are to go on within 5 s of a leader's death.
-pub(crate) const LEASE_SECONDS: i64 = 2;
+/// How long a leader that is not heard of stays the leader: four beats, and little enough for writes to go on within
+/// 5 s of a leader's death.
+pub(crate) const LEASE: Duration = Duration::from_secs(2);
 
 /// What is left at the end of each lease, for clocks that do not run alike and for what is on its way out.
 const MARGIN: Duration = Duration::from_millis(300);
@@ -28,7 +31,6 @@ pub(crate) struct Reign {
     pub(super) term: u64,
     /// The create revision of the leader's key.
     pub(super) fence: i64,
-    pub(super) lease: Number,
     certain_until: Mutex<Instant>,
     standing: watch::Sender<Standing>,
 }
@@ -41,10 +43,10 @@ enum Standing {
 }
 
 impl Reign {
-    /// A reign whose lease was asked for at that moment.
-    pub(super) fn new(term: u64, fence: i64, lease: Number, asked_at: Instant) -> Self {
+    /// A reign whose first beat etcd was asked to write at that moment.
+    pub(super) fn new(term: u64, fence: i64, asked_at: Instant) -> Self {
         let (standing, _) = watch::channel(Standing::Held { renewals: 0 });
-        Self { term, fence, lease, certain_until: Mutex::new(until(asked_at)), standing }
+        Self { term, fence, certain_until: Mutex::new(until(asked_at)), standing }
     }
 
     /// The journal's epoch.
@@ -57,7 +59,7 @@ impl Reign {
         self.fence
     }
 
-    /// The lease was renewed, as asked for at that moment, and the key was seen after that.
+    /// A beat was written, as asked for at that moment.
     pub(super) fn renewed(&self, asked_at: Instant) {
         *self.certain_until.lock().unwrap_or_else(PoisonError::into_inner) = until(asked_at);
         self.standing.send_if_modified(|standing| match standing {
@@ -110,8 +112,7 @@ impl Reign {
 }
 
 fn until(asked_at: Instant) -> Instant {
-    let lease = Duration::from_secs(LEASE_SECONDS.unsigned_abs());
-    asked_at + lease.checked_sub(MARGIN).expect("a lease is longer than its margin")
+    asked_at + LEASE.checked_sub(MARGIN).expect("a lease is longer than its margin")
 }
 
 #[cfg(test)]
@@ -119,13 +120,13 @@ mod tests {
     use super::*;
 
     fn reign(asked_at: Instant) -> Reign {
-        Reign::new(1, 7, Number(3), asked_at)
+        Reign::new(1, 7, asked_at)
     }
 
     #[tokio::test]
     async fn a_reign_is_certain_until_its_lease_could_have_run_out() {
         let now = Instant::now();
-        let long_ago = now.checked_sub(Duration::from_secs(2)).unwrap();
+        let long_ago = now.checked_sub(LEASE).unwrap();
         assert!(reign(now).certain().await);
         let reign = reign(long_ago);
         assert!(!reign.is_certain());

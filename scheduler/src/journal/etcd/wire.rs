@@ -110,8 +110,6 @@ pub(crate) struct Ranged {
 pub(crate) struct Put {
     pub key: Bytes,
     pub value: Bytes,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub lease: Option<Number>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -134,11 +132,15 @@ pub(crate) enum Op {
 
 impl Op {
     pub(crate) fn put(key: &str, value: impl Into<Vec<u8>>) -> Self {
-        Self::Put(Put { key: key.into(), value: Bytes(value.into()), lease: None })
+        Self::Put(Put { key: key.into(), value: Bytes(value.into()) })
     }
 
     pub(crate) fn delete(from: &str, end: &str) -> Self {
         Self::Delete(Delete { key: from.into(), range_end: Some(end.into()) })
+    }
+
+    pub(crate) fn delete_one(key: &str) -> Self {
+        Self::Delete(Delete { key: key.into(), range_end: None })
     }
 }
 
@@ -204,23 +206,6 @@ impl Txned {
 #[serde(default)]
 struct OpAnswer {
     response_range: Option<Ranged>,
-}
-
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct Grant {
-    /// Seconds.
-    #[serde(rename = "TTL")]
-    pub ttl: Number,
-}
-
-/// Names a lease, in requests and answers alike.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(crate) struct Lease {
-    #[serde(rename = "ID", default)]
-    pub id: Number,
-    /// Seconds that are left; 0 when the lease is over.
-    #[serde(rename = "TTL", default, skip_serializing)]
-    pub ttl: Number,
 }
 
 /// A message of one of the gateway's streams.
