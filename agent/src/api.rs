@@ -88,9 +88,14 @@ impl Api {
     {
         let failure = failure(error);
         if let ApiFailure::Passing(_) = failure {
-            self.current.fetch_add(1, Ordering::Relaxed);
+            self.pass_over();
         }
         failure
+    }
+
+    /// The scheduler that answered last is of no use at the moment: the next call goes to the next one.
+    pub(crate) fn pass_over(&self) {
+        self.current.fetch_add(1, Ordering::Relaxed);
     }
 
     /// `DiscoverPollEndpoint`.

@@ -46,6 +46,8 @@ pub(crate) struct Inside {
     pub(crate) credentials: Credentials,
     /// The container instance's ARN; empty until it is registered.
     pub(crate) instance: watch::Receiver<String>,
+    /// Counts how often a silent scheduler was left for another one.
+    pub(crate) moves: watch::Receiver<u64>,
 }
 
 /// Runs an agent for ever: dropping the future is `kill -9`.
@@ -78,8 +80,13 @@ pub(crate) async fn attend<R: Runtime, U: Uplink>(
     background.spawn(async move { driver.run(ready).await });
     let _ = adopted.await;
     background.spawn(deliver(reporter, uplink.clone(), stopped_sender));
-    let inside =
-        Inside { driver: handle.clone(), credentials: Credentials::default(), instance: instance_changes };
+    let (moves, counted_moves) = watch::channel(0);
+    let inside = Inside {
+        driver: handle.clone(),
+        credentials: Credentials::default(),
+        instance: instance_changes,
+        moves: counted_moves,
+    };
     beside(&inside, &mut background);
     let mut acs = Acs {
         uplink: uplink.clone(),
@@ -87,6 +94,7 @@ pub(crate) async fn attend<R: Runtime, U: Uplink>(
         credentials: inside.credentials,
         timeline: Timeline::default(),
         was_connected: false,
+        moves,
     };
     // Boxed: the line makes a large future.
     Box::pin(stay_registered(&config, &uplink, &mut acs, &ledger, &instance)).await;

@@ -120,7 +120,7 @@ async fn work(config: Arc<Config>, scheduler: Scheduler, ledger: Ledger) -> Resu
             docker_version,
             publishes_metrics: !config.metrics_disabled,
         };
-        background.spawn(tcs.follow(inside.instance.clone()));
+        background.spawn(tcs.follow(inside.instance.clone(), inside.moves.clone()));
     })
     .await;
     Ok(())

@@ -23,6 +23,12 @@ pub trait Uplink: Clone + Send + Sync + 'static {
 
     /// Opens the line on which orders come.
     fn open(&self, hello: Hello<'_>) -> impl Future<Output = Result<Self::Line, Unopened>> + Send;
+
+    /// Whether orders come from elsewhere by now than from the `place` that a line leads to. False if nobody can tell.
+    fn has_moved(&self, container_instance: &str, place: &str) -> impl Future<Output = bool> + Send {
+        let _ = (container_instance, place);
+        std::future::ready(false)
+    }
 }
 
 /// One connection: text in order, both ways, until it ends.
@@ -32,6 +38,11 @@ pub trait Line: Send {
 
     /// Says something. The error says why the line is lost.
     fn send(&mut self, text: String) -> impl Future<Output = Result<(), String>> + Send;
+
+    /// Where it leads to, for [`Uplink::has_moved`].
+    fn place(&self) -> String {
+        String::new()
+    }
 
     /// Ends the line in good order.
     fn close(&mut self, reason: &'static str) -> impl Future<Output = ()> + Send;
@@ -51,7 +62,9 @@ pub struct Hello<'a> {
 pub enum Received {
     /// A message.
     Text(String),
-    /// A sign of life.
+    /// A sign of life that asks for nothing: our schedulers give one about every second.
+    Pulse,
+    /// Any other sign of life.
     Life,
     /// The scheduler ended the line.
     Close,

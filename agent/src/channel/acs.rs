@@ -13,8 +13,10 @@ use ecsr_api::acs::{
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
 
+use super::pulse::Pulse;
 use super::{End, RECONNECT_MAX, RECONNECT_MIN, lifetime, silence};
 use crate::backoff::{Backoff, Complaint};
 use crate::credentials::Credentials;
@@ -36,6 +38,8 @@ pub(crate) struct Acs<U> {
     pub(crate) timeline: Timeline,
     /// Whether a connection was ever made: until then the scheduler is asked for all credentials.
     pub(crate) was_connected: bool,
+    /// Counts how often a scheduler was left because another one gives the orders.
+    pub(crate) moves: watch::Sender<u64>,
 }
 
 /// What was seen of the scheduler's numbering.
@@ -87,11 +91,15 @@ impl<U: Uplink> Acs<U> {
                     self.was_connected = true;
                     self.driver.order(Command::Connected).await;
                     backoff.reset();
-                    let end = self.converse(line).await;
+                    let end = self.converse(container_instance, line).await;
                     self.driver.order(Command::Disconnected).await;
                     match end {
                         End::Inactive(why) => return why,
                         End::Closed => {}
+                        End::Moved => {
+                            tracing::info!("the scheduler is silent and another one gives the orders");
+                            self.moves.send_modify(|moves| *moves += 1);
+                        }
                         End::Lost(why) => complaint.warn(format!("lost the scheduler: {why}")),
                     }
                 }
@@ -102,8 +110,12 @@ impl<U: Uplink> Acs<U> {
         }
     }
 
-    async fn converse(&mut self, mut line: U::Line) -> End {
+    async fn converse(&mut self, container_instance: &str, mut line: U::Line) -> End {
         let mut answers: FuturesUnordered<Answer> = FuturesUnordered::new();
+        let (uplink, place) = (self.uplink.clone(), line.place());
+        let (mut pulse, mut heard_at) = (Pulse::default(), Instant::now());
+        // Whether the orders come from elsewhere by now, while that is being found out.
+        let mut question: Option<BoxFuture<'_, bool>> = None;
         let expiry = tokio::time::sleep(lifetime());
         tokio::pin!(expiry);
         let patience = silence();
@@ -122,11 +134,18 @@ impl<U: Uplink> Acs<U> {
                         }
                     }
                 }
-                received = tokio::time::timeout(patience, line.receive()), if answers.len() < ANSWERS_MAX => {
+                received = tokio::time::timeout_at(heard_at + patience, line.receive()),
+                    if answers.len() < ANSWERS_MAX => {
+                    heard_at = Instant::now();
+                    pulse.heard(heard_at);
                     let text = match received {
                         Err(_) => return End::Lost(format!("silent for {}s", patience.as_secs())),
                         Ok(Err(why)) => return End::Lost(why),
                         Ok(Ok(Received::Close)) => return End::Closed,
+                        Ok(Ok(Received::Pulse)) => {
+                            pulse.felt(heard_at);
+                            continue;
+                        }
                         Ok(Ok(Received::Life)) => continue,
                         Ok(Ok(Received::Text(text))) => text,
                     };
@@ -137,6 +156,16 @@ impl<U: Uplink> Acs<U> {
                         Ok(message) => answers.extend(self.take(message).await),
                         Err(error) => tracing::warn!("ignoring a frame: {error}"),
                     }
+                }
+                has_moved = answered(&mut question) => {
+                    question = None;
+                    if has_moved {
+                        return End::Moved;
+                    }
+                    pulse.asked(Instant::now());
+                }
+                () = come(pulse.ask_at()), if question.is_none() => {
+                    question = Some(uplink.has_moved(container_instance, &place).boxed());
                 }
             }
         }
@@ -266,6 +295,22 @@ impl<U: Uplink> Acs<U> {
         let ack = credentials_ack(message.message_id, &credentials);
         self.credentials.keep(credentials);
         Some(at_once(ack))
+    }
+}
+
+/// Never resolves while there is no question.
+async fn answered(question: &mut Option<BoxFuture<'_, bool>>) -> bool {
+    match question {
+        Some(question) => question.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Resolves at that moment, if there is one.
+async fn come(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -6,9 +6,13 @@
 pub(crate) mod acs;
 mod dial;
 pub(crate) mod metrics;
+mod pulse;
 mod sign;
 mod socket;
 pub(crate) mod tcs;
+
+#[cfg(test)]
+mod moved_tests;
 
 use std::time::Duration;
 
@@ -41,6 +45,8 @@ enum End {
     Inactive(String),
     /// It had its time, or the scheduler closed it in good order: open it again.
     Closed,
+    /// The scheduler is silent, and another one is named in its place.
+    Moved,
     /// Something went wrong: open it again after a pause.
     Lost(String),
 }

@@ -51,11 +51,11 @@ struct Session<'a, R> {
 
 impl<R: Runtime> Tcs<R> {
     /// Keeps a connection for the instance that this host is registered as, for ever.
-    pub(crate) async fn follow(self, mut instance: watch::Receiver<String>) {
+    pub(crate) async fn follow(self, mut instance: watch::Receiver<String>, moves: watch::Receiver<u64>) {
         loop {
             let arn = instance.borrow_and_update().clone();
             tokio::select! {
-                () = self.keep(&arn), if !arn.is_empty() => {}
+                () = self.keep(&arn, moves.clone()), if !arn.is_empty() => {}
                 Ok(()) = instance.changed() => {}
                 // The agent ends, and this with it.
                 else => return,
@@ -64,7 +64,7 @@ impl<R: Runtime> Tcs<R> {
     }
 
     /// Keeps a connection for this instance, for ever.
-    async fn keep(&self, container_instance: &str) {
+    async fn keep(&self, container_instance: &str, mut moves: watch::Receiver<u64>) {
         let mut backoff = Backoff::new(RECONNECT_MIN, RECONNECT_MAX);
         let mut complaint = Complaint::default();
         loop {
@@ -72,9 +72,10 @@ impl<R: Runtime> Tcs<R> {
                 Ok(Some(session)) => {
                     complaint.settled("telemetry can be published again");
                     backoff.reset();
-                    match session.publish().await {
+                    moves.mark_unchanged();
+                    match session.publish(&mut moves).await {
                         // ACS hears of an inactive instance as well, and acts on it.
-                        End::Closed | End::Inactive(_) => {}
+                        End::Closed | End::Moved | End::Inactive(_) => {}
                         End::Lost(why) => complaint.warn(format!("lost the telemetry connection: {why}")),
                     }
                 }
@@ -106,7 +107,8 @@ impl<R: Runtime> Tcs<R> {
 }
 
 impl<R: Runtime> Session<'_, R> {
-    async fn publish(mut self) -> End {
+    /// Publishes until the connection ends, or the scheduler that gives the orders is another one.
+    async fn publish(mut self, moves: &mut watch::Receiver<u64>) -> End {
         let mut health = self.tcs.driver.health();
         let mut ticks = tokio::time::interval(INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -134,6 +136,7 @@ impl<R: Runtime> Session<'_, R> {
                     let tasks = self.views().await;
                     self.send_health(&tasks).await
                 }
+                Ok(()) = moves.changed() => return End::Moved,
                 () = &mut silent => return End::Lost(format!("silent for {}s", patience.as_secs())),
                 () = &mut expiry => {
                     // The connection is given up anyway.
