@@ -9,6 +9,7 @@
 //!
 //! Schedulers that share a journal on etcd keep their keys there instead, see [`shared`].
 
+mod scope;
 mod shared;
 
 use std::collections::BTreeMap;
@@ -27,10 +28,14 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+pub use self::scope::{Actions, CLUSTERS_MAX, Scope, Unfit};
 pub use self::shared::SharedKeys;
 
-/// The version of the file's format that this binary writes, and the newest that it reads.
-const VERSION: u32 = 1;
+/// The newest version of the file's format that this binary reads, and the one of files that hold a key with a scope: a
+/// binary that knows no scopes would take such a key for one that may do everything, so it has to refuse the file.
+const VERSION: u32 = 2;
+/// The version of files with no such key, which every binary reads.
+const VERSION_WITHOUT_SCOPES: u32 = 1;
 /// Most keys in the file. Each lookup may read the whole file, and nobody hands out more by hand.
 pub const KEYS_MAX: usize = 1000;
 /// Longest description, in characters.
@@ -62,6 +67,8 @@ pub enum Error {
     TooMany,
     #[error("a description has at most {DESCRIPTION_CHARS_MAX} characters")]
     DescriptionTooLong,
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
     #[error("the system gives no random numbers: {0}")]
     Entropy(getrandom::Error),
     #[error("cannot reach the access keys on etcd")]
@@ -70,7 +77,7 @@ pub enum Error {
     Contended,
 }
 
-/// A key pair to sign requests with. Every key may do everything.
+/// A key pair to sign requests with.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AccessKey {
@@ -80,6 +87,9 @@ pub struct AccessKey {
     pub secret: String,
     pub description: String,
     pub created_at: Timestamp,
+    /// Keys of the first version may do everything.
+    #[serde(default, skip_serializing_if = "Scope::is_everything")]
+    pub scope: Scope,
 }
 
 impl fmt::Debug for AccessKey {
@@ -89,6 +99,7 @@ impl fmt::Debug for AccessKey {
             .field("secret", &"[redacted]")
             .field("description", &self.description)
             .field("created_at", &self.created_at)
+            .field("scope", &self.scope)
             .finish()
     }
 }
@@ -135,6 +146,12 @@ struct Stamp {
     modified: (i64, i64),
 }
 
+/// What every version of the file has.
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
+}
+
 #[derive(Serialize, Deserialize)]
 struct Content {
     version: u32,
@@ -152,8 +169,8 @@ impl KeyFile {
     }
 
     /// Makes a key and stores it.
-    pub fn create(&self, description: &str) -> Result<AccessKey, Error> {
-        let key = fresh_key(description)?;
+    pub fn create(&self, description: &str, scope: Scope) -> Result<AccessKey, Error> {
+        let key = fresh_key(description, scope)?;
         self.change(|keys| insert(keys, &key))?;
         Ok(key)
     }
@@ -170,7 +187,7 @@ impl KeyFile {
 
     /// Makes the first key unless there is one already.
     pub(crate) fn ensure_first(&self) -> Result<Option<AccessKey>, Error> {
-        let first = fresh_key("made at the first start")?;
+        let first = fresh_key("made at the first start", Scope::default())?;
         let mut made = None;
         self.change(|keys| {
             if keys.is_empty() {
@@ -274,18 +291,23 @@ fn open_private(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
 /// Reads what [`encode`] wrote; `path` is what it is called in messages.
 fn decode(path: &Path, bytes: &[u8]) -> Result<BTreeMap<String, AccessKey>, Error> {
     let path = path.to_owned();
+    // The version first: what else a newer file holds need not be understood.
+    match serde_json::from_slice(bytes) {
+        Ok(Versioned { version }) if version > VERSION => return Err(Error::Newer { path, version }),
+        Ok(Versioned { .. }) => {}
+        Err(source) => return Err(Error::Damaged { path, source }),
+    }
     let content: Content = match serde_json::from_slice(bytes) {
         Ok(content) => content,
         Err(source) => return Err(Error::Damaged { path, source }),
     };
-    if content.version > VERSION {
-        return Err(Error::Newer { path, version: content.version });
-    }
     Ok(content.keys.into_iter().map(|key| (key.id.clone(), key)).collect())
 }
 
 fn encode(keys: BTreeMap<String, AccessKey>) -> Vec<u8> {
-    let content = Content { version: VERSION, keys: keys.into_values().collect() };
+    let has_scopes = keys.values().any(|key| !key.scope.is_everything());
+    let version = if has_scopes { VERSION } else { VERSION_WITHOUT_SCOPES };
+    let content = Content { version, keys: keys.into_values().collect() };
     let mut bytes = serde_json::to_vec_pretty(&content).expect("texts and numbers always serialise");
     bytes.push(b'\n');
     bytes
@@ -306,7 +328,8 @@ fn insert(keys: &mut BTreeMap<String, AccessKey>, key: &AccessKey) -> Result<(),
     Ok(())
 }
 
-fn fresh_key(description: &str) -> Result<AccessKey, Error> {
+fn fresh_key(description: &str, scope: Scope) -> Result<AccessKey, Error> {
+    scope.check()?;
     if description.chars().count() > DESCRIPTION_CHARS_MAX {
         return Err(Error::DescriptionTooLong);
     }
@@ -319,88 +342,9 @@ fn fresh_key(description: &str) -> Result<AccessKey, Error> {
         secret: URL_SAFE_NO_PAD.encode(secret),
         description: description.to_owned(),
         created_at: Timestamp::from(SystemTime::now()),
+        scope,
     })
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
-    use super::*;
-
-    fn mode(path: &Path) -> u32 {
-        fs::metadata(path).unwrap().permissions().mode() & 0o777
-    }
-
-    #[test]
-    fn a_key_looks_like_one_of_aws() {
-        let dir = tempfile::tempdir().unwrap();
-        let key = KeyFile::open(dir.path()).unwrap().create("ci").unwrap();
-        assert_eq!((key.id.len(), key.secret.len(), key.description.as_str()), (20, 40, "ci"));
-        assert!(key.id.starts_with("AKIA"));
-        assert!(!format!("{key:?}").contains(&key.secret));
-    }
-
-    #[test]
-    fn only_the_owner_can_read_keys() {
-        let dir = tempfile::tempdir().unwrap();
-        let data_dir = dir.path().join("data");
-        KeyFile::open(&data_dir).unwrap().create("").unwrap();
-        assert_eq!((mode(&data_dir), mode(&data_dir.join("keys.json"))), (0o700, 0o600));
-    }
-
-    #[test]
-    fn another_handle_sees_each_change_at_once() {
-        let dir = tempfile::tempdir().unwrap();
-        let scheduler = KeyFile::open(dir.path()).unwrap();
-        let command = KeyFile::open(dir.path()).unwrap();
-        let first = command.create("first").unwrap();
-        let second = command.create("second").unwrap();
-        assert_eq!(scheduler.keys().len(), 2);
-        command.delete(&first.id).unwrap();
-        assert_eq!(scheduler.keys().keys().collect::<Vec<_>>(), [&second.id]);
-        assert_eq!(scheduler.list().unwrap(), [second]);
-    }
-
-    #[test]
-    fn the_first_key_is_made_once() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = KeyFile::open(dir.path()).unwrap();
-        let first = file.ensure_first().unwrap().unwrap();
-        assert_eq!(file.ensure_first().unwrap(), None);
-        assert_eq!(file.list().unwrap(), [first]);
-    }
-
-    #[test]
-    fn unknown_keys_and_long_descriptions_are_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = KeyFile::open(dir.path()).unwrap();
-        assert!(matches!(file.delete("AKIANONE"), Err(Error::Unknown(id)) if id == "AKIANONE"));
-        assert!(matches!(file.create(&"x".repeat(257)), Err(Error::DescriptionTooLong)));
-    }
-
-    #[test]
-    fn a_damaged_file_is_never_overwritten() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("keys.json");
-        let check = |content: &str, expected: &str| {
-            fs::write(&path, content).unwrap();
-            let error = KeyFile::open(dir.path()).unwrap_err();
-            assert!(error.to_string().contains(expected), "{error}");
-            assert_eq!(fs::read_to_string(&path).unwrap(), content);
-        };
-        check("{\"version\":1,\"keys\":[", "cannot be understood; nothing was changed");
-        check("{\"version\":9,\"keys\":[]}", "newer version of ecsr (format 9)");
-    }
-
-    #[test]
-    fn a_running_scheduler_outlives_a_damaged_file() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = KeyFile::open(dir.path()).unwrap();
-        let key = file.create("").unwrap();
-        assert_eq!(file.keys().len(), 1);
-        fs::write(dir.path().join("keys.json"), "oops").unwrap();
-        assert!(file.keys().contains_key(&key.id));
-        assert!(matches!(file.create("").unwrap_err(), Error::Damaged { .. }));
-    }
-}
+mod tests;

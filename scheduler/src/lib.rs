@@ -8,7 +8,8 @@
 //!
 //! - [`driver`]: the one writer. Decides commands with the core, appends their events durably, publishes the state.
 //! - [`journal`]: where the events are kept.
-//! - `http`: the ECS API; `agents`: the ACS and TCS channels; `auth`: the signatures on all of them.
+//! - `http`: the ECS API; `agents`: the ACS and TCS channels; `auth`: the signatures on all of them; `access`: what each
+//!   key may be used for.
 //! - [`backup`]: what `ecsr journal` does with a data directory; `control`: the socket that gives it a running one's.
 //! - [`keys`]: the access keys that callers sign with.
 //! - `ha`: several schedulers that share a journal, of which one leads.
@@ -16,6 +17,7 @@
 //! Invariants: nobody is answered before what they asked for is durable; reads and agent sessions see durable state
 //! only; nothing of a request is acted upon before its signature was checked.
 
+mod access;
 pub mod agents;
 mod app;
 mod auth;
@@ -182,8 +184,8 @@ async fn serve_among_others(
     let tls = Tls::for_urls(std::iter::once(own.as_str()));
     let node = Node {
         log,
+        authenticator: Arc::new(Authenticator::new(KeyRing::Shared(keys), home.clone())),
         home,
-        authenticator: Arc::new(Authenticator::new(KeyRing::Shared(keys), config.region)),
         roles: Roles::new(config.roles.as_ref(), entropy.clone()),
         entropy,
         http: outgoing::client(tls).map_err(Error::Certificates)?,
@@ -253,7 +255,7 @@ async fn serve(
     shutdown: impl Future<Output = ()>,
     ready: oneshot::Sender<SocketAddr>,
 ) -> Result<(), Error> {
-    let caller = home.root_arn();
+    let (caller, here) = (home.root_arn(), home.clone());
     let recovered = driver::recover(&mut *journal, home)?;
     // Not before the journal was accepted: what is refused stays as it is, the directory included.
     if let Some(first) = keys.ensure_first()? {
@@ -271,7 +273,7 @@ async fn serve(
     create_clusters(&driver, &config.clusters).await?;
 
     let (stop_serving, stop) = watch::channel(false);
-    let authenticator = Arc::new(Authenticator::new(KeyRing::File(keys), config.region));
+    let authenticator = Arc::new(Authenticator::new(KeyRing::File(keys), here));
     let sessions = Sessions::default();
     let (hosts, hints) = Hosts::new();
     let advertise = config.advertise;

@@ -1,11 +1,14 @@
 //! `ecsr key`: the access keys that the local scheduler accepts. They are a file in its data directory, or on etcd for
 //! schedulers that share a journal there; a running scheduler notices a change by itself, so nothing is sent to it.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::path::Path;
 
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches};
 use ecsr_scheduler::journal::Location;
-use ecsr_scheduler::keys::{AccessKey, Error, KeyFile, SharedKeys};
+use ecsr_scheduler::keys::{AccessKey, Actions, Error, KeyFile, Scope, SharedKeys};
 use serde_json::{Value, json};
 
 use crate::error::{Failure, Kind, in_full, not_found};
@@ -29,10 +32,7 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
     /// Create an access key; its secret is shown by `create` alone
-    #[command(
-        visible_alias = "new",
-        after_help = "Example:\n  ecsr key create --description 'deploy robot' -o json"
-    )]
+    #[command(visible_alias = "new", after_help = CREATE_EXAMPLES)]
     Create(CreateArgs),
     /// List the access keys
     #[command(visible_alias = "ls")]
@@ -42,12 +42,63 @@ enum Verb {
     Delete(DeleteArgs),
 }
 
+const CREATE_EXAMPLES: &str = "\
+Examples:
+  ecsr key create --description 'deploy robot' --cluster prod -o json
+  ecsr key create --description 'host 7' --cluster prod --agent
+
+A key may do everything, unless it is limited. One for some clusters may do there whatever can be done, and read and
+register task definitions. An agent's key may only do what an agent does, for the container instances that are
+registered with it.";
+
 /// Flags of `key create`.
 #[derive(Debug, clap::Args)]
 struct CreateArgs {
+    #[command(flatten)]
+    clusters: Clusters,
+    /// For an agent: only what agents do, and only for what is registered with this key
+    #[arg(long)]
+    agent: bool,
     /// Who or what the key is for
     #[arg(long, value_name = "TEXT", default_value = "")]
     description: String,
+}
+
+/// The clusters that a key is for. `--cluster` stands in for the global option of that name here, but not for its
+/// variable, which says where to work: no key is to be limited because of what a shell has exported.
+#[derive(Debug, Default)]
+struct Clusters(BTreeSet<String>);
+
+impl Clusters {
+    const ID: &str = "cluster";
+
+    fn arg() -> Arg {
+        let help = "A cluster that the key is for, repeatable; default: all of them";
+        Arg::new(Self::ID).long("cluster").short('c').value_name("NAME").action(ArgAction::Append).help(help)
+    }
+}
+
+impl FromArgMatches for Clusters {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let is_typed = matches.value_source(Self::ID) == Some(ValueSource::CommandLine);
+        let named = matches.get_many::<String>(Self::ID).into_iter().flatten().cloned();
+        Ok(if is_typed { Self(named.collect()) } else { Self::default() })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl clap::Args for Clusters {
+    fn augment_args(command: Command) -> Command {
+        command.arg(Self::arg())
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
 }
 
 /// Flags of `key delete`.
@@ -57,8 +108,13 @@ struct DeleteArgs {
     id: String,
 }
 
-const COLUMNS: [Column; 3] = [
+const COLUMNS: [Column; 5] = [
     column("ACCESS-KEY", |row| text(row, "accessKeyId")),
+    column("CLUSTERS", |row| match list(row, "clusters") {
+        [] => "all".to_owned(),
+        named => named.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(","),
+    }),
+    column("ACTIONS", |row| text(row, "actions")),
     column("AGE", |row| age(row, "createdAt")),
     column("DESCRIPTION", |row| text(row, "description")),
 ];
@@ -84,10 +140,10 @@ enum Keys {
 }
 
 impl Keys {
-    fn create(&self, description: &str) -> Result<AccessKey, Failure> {
+    fn create(&self, description: &str, scope: Scope) -> Result<AccessKey, Failure> {
         match self {
-            Self::File(file) => file.create(description).map_err(failed),
-            Self::Shared(shared) => finish(shared.create(description)),
+            Self::File(file) => file.create(description, scope).map_err(failed),
+            Self::Shared(shared) => finish(shared.create(description, scope)),
         }
     }
 
@@ -114,13 +170,26 @@ fn finish<T>(call: impl Future<Output = Result<T, Error>>) -> Result<T, Failure>
     runtime.block_on(call).map_err(failed)
 }
 
-/// The first key of `data_dir`, which the scheduler makes at its first start: the one that `up` and `env`
-/// use.
+/// The first key of `data_dir` that may do everything, which the scheduler makes at its first start: the one that `up`
+/// and `env` use.
 pub(crate) fn first(data_dir: &Path) -> Result<AccessKey, Failure> {
+    first_with(data_dir, Scope::default(), "made by ecsr up")
+}
+
+/// The key of this machine's agent, which may do nothing else.
+pub(crate) fn of_agent(data_dir: &Path, cluster: &str) -> Result<AccessKey, Failure> {
+    let scope = Scope { clusters: BTreeSet::from([cluster.to_owned()]), actions: Actions::Agent };
+    first_with(data_dir, scope, "the agent that ecsr up runs")
+}
+
+/// The first key of that scope and, unless it may do everything, of that purpose; made if there is none.
+fn first_with(data_dir: &Path, scope: Scope, purpose: &str) -> Result<AccessKey, Failure> {
     let file = KeyFile::open(data_dir).map_err(failed)?;
-    match file.list().map_err(failed)?.into_iter().next() {
+    let is_fit =
+        |key: &AccessKey| key.scope == scope && (scope.is_everything() || key.description == purpose);
+    match file.list().map_err(failed)?.into_iter().find(is_fit) {
         Some(key) => Ok(key),
-        None => file.create("made by ecsr up").map_err(failed),
+        None => file.create(purpose, scope).map_err(failed),
     }
 }
 
@@ -143,11 +212,20 @@ fn failed(error: Error) -> Failure {
 
 /// What is shown of a key whenever it is listed: everything but the secret.
 fn public(key: &AccessKey) -> Value {
-    json!({"accessKeyId": key.id, "description": key.description, "createdAt": key.created_at})
+    let Scope { clusters, actions } = &key.scope;
+    json!({
+        "accessKeyId": key.id,
+        "description": key.description,
+        "createdAt": key.created_at,
+        "clusters": clusters,
+        "actions": actions,
+    })
 }
 
 fn create(globals: &Globals, keys: &Keys, args: &CreateArgs) -> anyhow::Result<()> {
-    let key = keys.create(&args.description)?;
+    let actions = if args.agent { Actions::Agent } else { Actions::All };
+    let scope = Scope { clusters: args.clusters.0.clone(), actions };
+    let key = keys.create(&args.description, scope)?;
     let mut shown = public(&key);
     shown["secretAccessKey"] = json!(key.secret);
     show(globals.output, &shown, |key| {
@@ -171,7 +249,7 @@ fn delete(globals: &Globals, keys: &Keys, data_dir: &Path, args: &DeleteArgs) ->
     let used_here =
         crate::context::Context::load(data_dir)?.is_some_and(|context| context.access_key_id == args.id);
     if used_here {
-        note("this was the key of the CLI and the agent on this machine; `ecsr up` gives them another");
+        note("this was the key of the CLI on this machine; `ecsr up` gives it another");
     }
     show(globals.output, &json!({"accessKeyId": args.id}), |key| {
         format!("access key {} is deleted", text(key, "accessKeyId"))
@@ -189,6 +267,16 @@ mod tests {
         assert_eq!(first(dir.path()).unwrap().id, key.id);
         let shown = public(&key).to_string();
         assert!(shown.contains(&key.id) && !shown.contains(&key.secret));
+    }
+
+    #[test]
+    fn the_agent_of_this_machine_has_a_key_of_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let agent = of_agent(dir.path(), "prod").unwrap();
+        assert_eq!(of_agent(dir.path(), "prod").unwrap().id, agent.id);
+        assert_ne!(of_agent(dir.path(), "test").unwrap().id, agent.id);
+        let first = first(dir.path()).unwrap();
+        assert!(first.scope.is_everything(), "an agent's key is no key for the command line: {first:?}");
     }
 
     #[test]

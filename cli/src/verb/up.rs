@@ -208,14 +208,15 @@ async fn join(
     if image.built {
         note(&format!("built the image {}", image::NAME));
     }
+    let key = key::of_agent(&settings.data_dir, &context.cluster)?;
     let wanted = agent::Settings {
         port: port_of(&context.endpoint).unwrap_or(agent::DEFAULT_PORT),
         data_dir: settings.data_dir.clone(),
         endpoint: context.endpoint.clone(),
         region: context.region.clone(),
         cluster: context.cluster.clone(),
-        access_key_id: context.access_key_id.clone(),
-        secret_access_key: context.secret_access_key.clone(),
+        access_key_id: key.id,
+        secret_access_key: key.secret,
         host_name: host_name(),
     };
     let name = wanted.container_name();

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use axum::extract::ws::WebSocket;
 use ecsr_api::ecs;
-use ecsr_api::sigv4::Identity;
 use ecsr_core::command::Command;
 use ecsr_core::ids::InstanceKey;
 use tokio::sync::oneshot;
@@ -35,8 +34,8 @@ const LEFT_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Who opens a channel.
 #[derive(Debug)]
 pub(super) struct Joining {
-    /// Whose key opened it; it ends with the key.
-    pub identity: Identity,
+    /// The key that opened it; it ends with the key.
+    pub access_key_id: String,
     pub version_info: ecs::VersionInfo,
     /// Where the agent's host is, unless it is this very host.
     pub host: Option<IpAddr>,
@@ -44,7 +43,7 @@ pub(super) struct Joining {
 
 /// Serves a channel until it ends.
 pub(super) async fn serve(app: Arc<App>, socket: WebSocket, session: Session, joining: Joining) {
-    let Joining { identity, version_info, host } = joining;
+    let Joining { access_key_id, version_info, host } = joining;
     let key = session.key.clone();
     if let Some(host) = host {
         app.hosts.joined(&key, host).await;
@@ -59,7 +58,7 @@ pub(super) async fn serve(app: Arc<App>, socket: WebSocket, session: Session, jo
         app: &app,
         socket,
         session,
-        identity,
+        access_key_id,
         host,
         pulse_at: Instant::now() + PULSE_INTERVAL,
         news,
@@ -100,8 +99,8 @@ struct Channel<'a> {
     app: &'a App,
     socket: WebSocket,
     session: Session,
-    /// Whose key opened the channel; it ends with the key.
-    identity: Identity,
+    /// The key that opened the channel; it ends with the key.
+    access_key_id: String,
     host: Option<IpAddr>,
     /// When something is to be sent again.
     pulse_at: Instant,
@@ -150,7 +149,7 @@ impl Channel<'_> {
     }
 
     fn beat(&mut self) -> Result<(), End> {
-        if !self.app.authenticator.is_known(&self.identity.access_key_id) {
+        if !self.app.authenticator.is_known(&self.access_key_id) {
             return Err(End::KeyDeleted);
         }
         let (state, at) = (self.app.driver.state(), self.moment());

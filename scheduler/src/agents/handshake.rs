@@ -20,6 +20,7 @@ use ecsr_core::{State as Cluster, resolve};
 
 use super::line::Line;
 use super::{acs as channel, telemetry};
+use crate::access::{self, Caller, Denied};
 use crate::app::App;
 
 /// Bytes that a channel reads at once. Most frames are small, and each channel holds this much for good.
@@ -30,6 +31,8 @@ const READ_BUFFER_BYTES: usize = 8 * 1024;
 enum Refused {
     #[error(transparent)]
     NotAuthenticated(#[from] VerifyError),
+    #[error(transparent)]
+    Denied(#[from] Denied),
     #[error("The connection parameters cannot be read.")]
     BadRequest,
     #[error("Cluster not found.")]
@@ -46,7 +49,7 @@ impl Refused {
     fn message(&self) -> acs::Message {
         let exception = acs::Exception { message: Some(self.to_string()) };
         match self {
-            Self::NotAuthenticated(_) => acs::Message::AccessDeniedException(exception),
+            Self::NotAuthenticated(_) | Self::Denied(_) => acs::Message::AccessDeniedException(exception),
             Self::BadRequest => acs::Message::BadRequestException(exception),
             Self::InvalidCluster => acs::Message::InvalidClusterException(exception),
             Self::InvalidInstance => acs::Message::InvalidInstanceException(exception),
@@ -57,7 +60,7 @@ impl Refused {
 
     fn status(&self) -> StatusCode {
         match self {
-            Self::NotAuthenticated(_) => StatusCode::FORBIDDEN,
+            Self::NotAuthenticated(_) | Self::Denied(_) => StatusCode::FORBIDDEN,
             Self::BadRequest | Self::InvalidCluster | Self::InvalidInstance | Self::InactiveInstance => {
                 StatusCode::BAD_REQUEST
             }
@@ -85,10 +88,11 @@ pub(crate) async fn open_acs(State(app): State<Arc<App>>, request: Request) -> R
 
 async fn admit_acs(app: &Arc<App>, request: Request) -> Result<Response, Refused> {
     let (mut parts, _) = request.into_parts();
-    let identity = app.authenticator.request(&parts, b"")?;
+    let caller = app.authenticator.request(&parts, b"")?;
     let connect =
         acs::Connect::from_query(parts.uri.query().unwrap_or_default()).ok_or(Refused::BadRequest)?;
-    let key = instance(&app.driver.state(), &connect.cluster, &connect.container_instance_arn)?;
+    let named = Named { cluster: &connect.cluster, instance: &connect.container_instance_arn };
+    let key = instance(app, &caller, access::POLL, named)?;
     let upgrade = upgrade(&mut parts, acs::FRAME_BYTES_MAX).await?;
     let session = app.sessions.enter(&key).ok_or(Refused::Busy)?;
     let host = parts.extensions.remove::<Line>().and_then(|line| {
@@ -97,7 +101,8 @@ async fn admit_acs(app: &Arc<App>, request: Request) -> Result<Response, Refused
         Some(host)
     });
     let app = app.clone();
-    let joining = channel::Joining { identity, version_info: version_info(connect), host };
+    let joining =
+        channel::Joining { access_key_id: caller.access_key_id, version_info: version_info(connect), host };
     Ok(upgrade.on_upgrade(move |socket| channel::serve(app, socket, session, joining)))
 }
 
@@ -111,10 +116,11 @@ pub(crate) async fn open_tcs(State(app): State<Arc<App>>, request: Request) -> R
 
 async fn admit_tcs(app: &Arc<App>, request: Request) -> Result<Response, Refused> {
     let (mut parts, _) = request.into_parts();
-    app.authenticator.request(&parts, b"")?;
+    let caller = app.authenticator.request(&parts, b"")?;
     let connect =
         tcs::Connect::from_query(parts.uri.query().unwrap_or_default()).ok_or(Refused::BadRequest)?;
-    let key = instance(&app.driver.state(), &connect.cluster, &connect.container_instance)?;
+    let named = Named { cluster: &connect.cluster, instance: &connect.container_instance };
+    let key = instance(app, &caller, access::START_TELEMETRY, named)?;
     let frame_bytes_max = tcs::FRAME_BYTES_MAX + tcs::frame::HEADER_BYTES_MAX;
     let upgrade = upgrade(&mut parts, frame_bytes_max).await?;
     let permit = app.sessions.enter_telemetry().ok_or(Refused::Busy)?;
@@ -123,14 +129,42 @@ async fn admit_tcs(app: &Arc<App>, request: Request) -> Result<Response, Refused
     Ok(upgrade.on_upgrade(move |socket| telemetry::serve(app, socket, key, parts, permit)))
 }
 
-/// The instance that an agent says it is, if it may connect.
-fn instance(state: &Cluster, cluster: &str, instance: &str) -> Result<InstanceKey, Refused> {
-    let cluster = resolve::cluster(state, Some(cluster)).map_err(|_| Refused::InvalidCluster)?;
-    let key = resolve::instance_key(state, &cluster.name, instance).map_err(|_| Refused::InvalidInstance)?;
-    match state.instances.get(&key).map(|found| found.status) {
-        Some(InstanceStatus::Active | InstanceStatus::Draining) => Ok(key),
-        Some(InstanceStatus::Inactive) => Err(Refused::InactiveInstance),
-        None => Err(Refused::InvalidInstance),
+/// What an agent says it is.
+#[derive(Clone, Copy)]
+struct Named<'a> {
+    cluster: &'a str,
+    instance: &'a str,
+}
+
+/// The instance that an agent says it is, if it may connect, and as that one. A refusal of access is logged.
+fn instance(
+    app: &App,
+    caller: &Caller,
+    action: &'static str,
+    named: Named<'_>,
+) -> Result<InstanceKey, Refused> {
+    let found = find(&app.driver.state(), caller, action, named);
+    if let Err(Refused::Denied(denied)) = &found {
+        app.authenticator.log_denied(denied);
+    }
+    found
+}
+
+fn find(
+    state: &Cluster,
+    caller: &Caller,
+    action: &'static str,
+    named: Named<'_>,
+) -> Result<InstanceKey, Refused> {
+    caller.on_cluster(&state.home, action, Some(named.cluster))?;
+    let cluster = resolve::cluster(state, Some(named.cluster)).map_err(|_| Refused::InvalidCluster)?;
+    let key = resolve::instance_key(state, &cluster.name, named.instance);
+    let key = key.map_err(|_| Refused::InvalidInstance)?;
+    let found = state.instances.get(&key).ok_or(Refused::InvalidInstance)?;
+    caller.speaks_for(&state.home, action, found)?;
+    match found.status {
+        InstanceStatus::Active | InstanceStatus::Draining => Ok(key),
+        InstanceStatus::Inactive => Err(Refused::InactiveInstance),
     }
 }
 

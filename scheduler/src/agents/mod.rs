@@ -36,6 +36,8 @@ pub(crate) const TCS_ROUTE: &str = "/tcs/ws";
 #[cfg(test)]
 mod hostile_tests;
 #[cfg(test)]
+mod impostor_tests;
+#[cfg(test)]
 mod role_tests;
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,9 @@
 //! Health goes to the writer when it says something new: agents repeat all of it every twenty seconds. Metrics and
 //! instance status are acknowledged, since an agent drops a connection on which nothing comes back, and not kept:
 //! nothing asks for them yet.
+//!
+//! Invariant: a channel speaks for one instance. What is said on it of another one, or of a task that runs elsewhere, is
+//! refused and logged, and changes nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +15,7 @@ use axum::http::request::Parts;
 use ecsr_api::tcs;
 use ecsr_core::State;
 use ecsr_core::command::Command;
-use ecsr_core::ids::{InstanceKey, Name, TaskKey};
+use ecsr_core::ids::{InstanceId, InstanceKey, Name, TaskId, TaskKey};
 use ecsr_core::resolve;
 use ecsr_core::state::{Health, Task};
 use tokio::sync::OwnedSemaphorePermit;
@@ -20,11 +23,15 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::conversation::{Over, SILENCE_MAX};
 use super::wire::{self, End};
+use crate::access::{self, Caller};
 use crate::app::App;
 use crate::driver::Failure;
 
 /// Agents give up a silent connection after 60 to 120 seconds, and an agent without tasks publishes rarely.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(tcs::PUBLISH_INTERVAL_SECONDS);
+
+/// How much of a name is repeated that an agent gives an instance: an ARN fits, unless its cluster's name is very long.
+const IDENTIFIER_CHARS_SHOWN: usize = 200;
 
 /// Serves a channel until it ends.
 pub(super) async fn serve(
@@ -84,10 +91,13 @@ impl Channel<'_> {
         let Some(text) = text else { return Ok(()) };
         let decoded = tcs::frame::split(&text).and_then(|frame| {
             let verified = self.app.authenticator.frame(&self.handshake, &frame);
-            tcs::Message::decode(frame.body).map(|message| verified.map(|_| message))
+            tcs::Message::decode(frame.body).map(|message| verified.map(|caller| (caller, message)))
         });
         match decoded {
-            Ok(Ok(message)) => self.take(message).await,
+            Ok(Ok((caller, message))) => {
+                self.admit(&caller)?;
+                self.take(message).await
+            }
             Ok(Err(error)) => Err(End::NotAuthenticated(error.to_string())),
             Err(error) => {
                 let exception = tcs::Exception { message: Some(error.to_string()) };
@@ -96,7 +106,25 @@ impl Channel<'_> {
         }
     }
 
+    /// A frame may be signed with another key than the one that opened the channel, as after a key was replaced.
+    fn admit(&self, caller: &Caller) -> Result<(), End> {
+        let state = self.app.driver.state();
+        let Some(instance) = state.instances.get(&self.key) else { return Ok(()) };
+        let admitted = caller
+            .on_cluster(&state.home, access::START_TELEMETRY, Some(&self.key.cluster))
+            .and_then(|()| caller.speaks_for(&state.home, access::START_TELEMETRY, instance));
+        admitted.map_err(|denied| {
+            self.app.authenticator.log_denied(&denied);
+            End::NotAuthenticated(denied.to_string())
+        })
+    }
+
     async fn take(&mut self, message: tcs::Message) -> Result<(), End> {
+        if let Err(stranger) = speaks_of(&self.app.driver.state(), &self.key, &message) {
+            self.app.authenticator.log_denied(&stranger);
+            let exception = tcs::Exception { message: Some(stranger.to_string()) };
+            return self.send(tcs::Message::ResourceValidationException(exception)).await;
+        }
         match message {
             tcs::Message::PublishHealthRequest(request) => {
                 self.publish_health(&request).await?;
@@ -119,7 +147,10 @@ impl Channel<'_> {
     /// If this is lost, the agent's next message repeats it. The next frame is read once it is decided, so that an agent
     /// that floods has one command in the writer's queue and no more.
     async fn publish_health(&mut self, request: &tcs::PublishHealthRequest) -> Result<(), End> {
-        let tasks = news(&self.app.driver.state(), &self.key, request);
+        let (tasks, strangers) = news(&self.app.driver.state(), &self.key, request);
+        if let Some(stranger) = strangers.first() {
+            self.app.authenticator.log_denied(stranger);
+        }
         if tasks.is_empty() {
             return Ok(());
         }
@@ -135,20 +166,77 @@ impl Channel<'_> {
     }
 }
 
-/// The containers of this instance's tasks whose health is not yet known to be what the request says.
+/// What a channel was told that is none of its instance's business.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+enum Stranger {
+    #[error("The container instance {named} is not the one of this connection, which is {own}.")]
+    Instance { named: String, own: InstanceId },
+    #[error("The task {task} does not run on the container instance {own}.")]
+    Task { task: TaskId, own: InstanceId },
+}
+
+/// Refuses a message that names another instance. One that names none is about this one.
+fn speaks_of(state: &State, instance: &InstanceKey, message: &tcs::Message) -> Result<(), Stranger> {
+    let named = match message {
+        tcs::Message::PublishHealthRequest(request) => {
+            request.metadata.as_ref().and_then(|metadata| metadata.container_instance.as_deref())
+        }
+        tcs::Message::PublishMetricsRequest(request) => {
+            request.metadata.as_ref().and_then(|metadata| metadata.container_instance.as_deref())
+        }
+        tcs::Message::PublishInstanceStatusRequest(request) => {
+            request.metadata.as_ref().and_then(|metadata| metadata.container_instance.as_deref())
+        }
+        // Nothing that is said of an instance.
+        tcs::Message::AckPublishHealth(_)
+        | tcs::Message::AckPublishInstanceStatus(_)
+        | tcs::Message::AckPublishMetric(_)
+        | tcs::Message::BadRequestException(_)
+        | tcs::Message::HeartbeatMessage(_)
+        | tcs::Message::InvalidParameterException(_)
+        | tcs::Message::ResourceValidationException(_)
+        | tcs::Message::ServerException(_)
+        | tcs::Message::StopTelemetrySessionMessage(_)
+        | tcs::Message::Unknown { .. } => None,
+    };
+    let Some(named) = named.filter(|named| !named.is_empty()) else { return Ok(()) };
+    match resolve::instance_key(state, &instance.cluster, named) {
+        Ok(key) if key == *instance => Ok(()),
+        Ok(_) | Err(_) => {
+            let named = named.chars().take(IDENTIFIER_CHARS_SHOWN).collect();
+            Err(Stranger::Instance { named, own: instance.id })
+        }
+    }
+}
+
+/// News of a task, for the writer.
+type TaskNews = (TaskKey, Vec<(Name, Health)>);
+
+/// The containers of this instance's tasks whose health is not yet known to be what the request says; and the tasks of
+/// others that it speaks of.
 fn news(
     state: &State,
     instance: &InstanceKey,
     request: &tcs::PublishHealthRequest,
-) -> Vec<(TaskKey, Vec<(Name, Health)>)> {
-    let tasks = request.tasks.iter().flatten().filter_map(|published| {
-        let key = resolve::task_key(state, &instance.cluster, published.task_arn.as_deref()?).ok()?;
-        let task = state.tasks.get(&key).filter(|task| task.instance == instance.id)?;
-        let changed: Vec<_> =
-            published.containers.iter().flatten().filter_map(|one| change(task, one)).collect();
-        (!changed.is_empty()).then_some((key, changed))
-    });
-    tasks.collect()
+) -> (Vec<TaskNews>, Vec<Stranger>) {
+    let (mut tasks, mut strangers) = (Vec::new(), Vec::new());
+    for published in request.tasks.iter().flatten() {
+        let key = published.task_arn.as_deref().map(|arn| resolve::task_key(state, &instance.cluster, arn));
+        let Some(Ok(key)) = key else { continue };
+        match state.tasks.get(&key) {
+            Some(task) if task.instance == instance.id => {
+                let containers = published.containers.iter().flatten();
+                let changed: Vec<_> = containers.filter_map(|one| change(task, one)).collect();
+                if !changed.is_empty() {
+                    tasks.push((key, changed));
+                }
+            }
+            Some(_) => strangers.push(Stranger::Task { task: key.id, own: instance.id }),
+            // It was forgotten, or never was.
+            None => {}
+        }
+    }
+    (tasks, strangers)
 }
 
 fn change(task: &Task, published: &tcs::ContainerHealth) -> Option<(Name, Health)> {
@@ -188,20 +276,43 @@ mod tests {
     fn only_news_reaches_the_writer() {
         let mut world = World::with_tasks(1);
         let healthy = request(&world, "web", "HEALTHY");
-        let said = news(&world.state, &world.instance, &healthy);
+        let (said, _) = news(&world.state, &world.instance, &healthy);
         assert_eq!(said, [(world.tasks[0].clone(), vec![("web".into(), Health::Healthy)])]);
         world
             .state
             .apply(&Event::TaskHealthReported { task: world.tasks[0].clone(), health: said[0].1.clone() });
-        assert!(news(&world.state, &world.instance, &healthy).is_empty());
-        assert_eq!(news(&world.state, &world.instance, &request(&world, "web", "UNHEALTHY")).len(), 1);
+        assert!(news(&world.state, &world.instance, &healthy).0.is_empty());
+        assert_eq!(news(&world.state, &world.instance, &request(&world, "web", "UNHEALTHY")).0.len(), 1);
     }
 
     #[test]
     fn nothing_is_taken_for_another_instances_task() {
         let world = World::with_tasks(1);
         let other = InstanceKey { id: "f".repeat(32).parse().unwrap(), ..world.instance.clone() };
-        assert!(news(&world.state, &other, &request(&world, "web", "HEALTHY")).is_empty());
-        assert!(news(&world.state, &world.instance, &request(&world, "db", "HEALTHY")).is_empty());
+        let stranger = Stranger::Task { task: world.tasks[0].id, own: other.id };
+        let healthy = request(&world, "web", "HEALTHY");
+        assert_eq!(news(&world.state, &other, &healthy), (vec![], vec![stranger]));
+        let unknown = request(&world, "db", "HEALTHY");
+        assert_eq!(news(&world.state, &world.instance, &unknown), (vec![], vec![]));
+    }
+
+    #[test]
+    fn a_message_is_about_the_instance_of_its_channel() {
+        let world = World::with_tasks(0);
+        let of = |named: Option<String>| {
+            let metadata = tcs::MetricsMetadata { container_instance: named, ..Default::default() };
+            let request = tcs::PublishMetricsRequest { metadata: Some(metadata), ..Default::default() };
+            speaks_of(&world.state, &world.instance, &tcs::Message::PublishMetricsRequest(request))
+        };
+        let (own, other) = (world.instance.id.to_string(), "f".repeat(32));
+        let arn = |id: &str| world.state.home.container_instance_arn("default", id);
+        for named in [None, Some(String::new()), Some(own.clone()), Some(arn(&own))] {
+            assert_eq!(of(named.clone()), Ok(()), "{named:?}");
+        }
+        let elsewhere = world.state.home.container_instance_arn("other", &own);
+        for named in [other.clone(), arn(&other), elsewhere, "?".to_owned()] {
+            let refused = Err(Stranger::Instance { named: named.clone(), own: world.instance.id });
+            assert_eq!(of(Some(named)), refused);
+        }
     }
 }

@@ -8,14 +8,15 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
+use crate::keys::AccessKey;
 use crate::testing::{Running, registration};
 
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// A scheduler with one registered instance and a task definition.
 pub(super) struct Joined {
     pub running: Running,
-    instance: String,
+    pub instance: String,
 }
 
 /// An agent's ACS channel.
@@ -38,18 +39,23 @@ impl Joined {
         Self { running, instance }
     }
 
-    fn acs_path(&self) -> String {
+    pub(super) fn acs_path(&self) -> String {
         acs_path(&self.instance)
     }
 
-    fn tcs_path(&self) -> String {
+    pub(super) fn tcs_path(&self) -> String {
         let connect = tcs::Connect { container_instance: self.instance.clone(), ..Default::default() };
         format!("/tcs/ws?{}", connect.to_query())
     }
 
     async fn connect(&self, path: &str) -> Result<Socket, Error> {
+        self.connect_by(&self.running.key, path).await
+    }
+
+    /// A channel that is opened with that key.
+    pub(super) async fn connect_by(&self, key: &AccessKey, path: &str) -> Result<Socket, Error> {
         let mut request = format!("ws://{}{path}", self.running.address).into_client_request()?;
-        for (name, value) in self.running.signed_for(path, b"") {
+        for (name, value) in self.running.signed_for_by(key, path, b"") {
             let name: tokio_tungstenite::tungstenite::http::HeaderName = name.parse().unwrap();
             request.headers_mut().insert(name, value.parse().unwrap());
         }
@@ -82,7 +88,7 @@ impl Joined {
     }
 }
 
-fn acs_path(instance: &str) -> String {
+pub(super) fn acs_path(instance: &str) -> String {
     let connect = acs::Connect {
         agent_version: "1.2.3".into(),
         cluster: "default".into(),
@@ -161,7 +167,8 @@ fn arns(payload: &acs::PayloadMessage) -> Vec<&str> {
     payload.tasks.iter().flatten().filter_map(|task| task.arn.as_deref()).collect()
 }
 
-fn refusal(connected: Result<Socket, Error>) -> (u16, String) {
+/// How a channel was refused.
+pub(super) fn refusal(connected: Result<Socket, Error>) -> (u16, String) {
     match connected {
         Err(Error::Http(response)) => {
             let body = String::from_utf8(response.body().clone().unwrap_or_default()).unwrap();

@@ -19,8 +19,10 @@ use super::Consistency;
 use super::barrier::Barrier;
 use super::follower::Outlook;
 use super::forward::{self, FORWARDED, NOT_LEADER, Passed};
+use crate::access;
 use crate::auth::Authenticator;
 use crate::entropy::Entropy;
+use crate::http::api::Admitted;
 use crate::http::share::Turn;
 use crate::http::{api, body};
 use crate::outgoing::Http;
@@ -65,11 +67,11 @@ impl Standby {
             Some(turn) => Some(turn.come().await),
             None => None,
         };
-        let operation = match api::admit(&self.authenticator, &parts, &body) {
-            Ok(operation) => operation,
+        let admitted = match api::admit(&self.authenticator, &parts, &body) {
+            Ok(admitted) => admitted,
             Err(error) => return self.respond(&parts.headers, Err(error)),
         };
-        match self.serve(operation, &parts, &body).await {
+        match self.serve(&admitted, &parts, &body).await {
             Ok(Served::Body(answer)) => self.respond(&parts.headers, answer),
             Ok(Served::Passed(Passed::Answered(response))) => Outcome::Answered(response),
             Ok(Served::Passed(Passed::Here)) => Outcome::Leading(parts, body),
@@ -77,18 +79,21 @@ impl Standby {
         }
     }
 
-    async fn serve(&self, operation: Operation, parts: &Parts, body: &Bytes) -> Result<Served, ApiError> {
-        match operation {
+    async fn serve(&self, admitted: &Admitted, parts: &Parts, body: &Bytes) -> Result<Served, ApiError> {
+        let Admitted { caller, operation } = admitted;
+        match *operation {
             Operation::DiscoverPollEndpoint => {
                 let base = self.leader_url().await?;
                 Ok(Served::Body(api::poll_endpoint(&base, body)))
             }
             Operation::SubmitAttachmentStateChanges => Ok(Served::Body(api::acknowledge_attachments(body))),
+            // The leader decides anew whether the caller may.
             operation if ecsr_core::command::parse(operation, body).is_some() => {
                 self.pass_on(parts, body).await
             }
             operation => {
                 let state = self.state().await?;
+                access::bind(&self.authenticator, caller, operation, body, &state)?;
                 let answer = read::answer(&state, operation, body);
                 Ok(Served::Body(answer.map_or_else(|| Err(api::not_served(operation)), |answer| Ok(answer?))))
             }

@@ -1,6 +1,7 @@
 //! The ECS API: AWS JSON 1.1 over POST `/`.
 //!
-//! The order is fixed: the body within its bound, then the signature, and only then what the request says. Reads are
+//! The order is fixed: the body within its bound, then the signature, then whether the key is for that, and only then
+//! what the request says. Reads are
 //! answered from the published state without the writer; a command's answer is shown out of the durable state that
 //! holds its events.
 
@@ -19,6 +20,7 @@ use ecsr_core::{read, view};
 
 use super::body;
 use super::share::Turn;
+use crate::access::{self, Caller};
 use crate::agents::{ACS_PATH, TCS_PATH};
 use crate::app::App;
 use crate::auth::Authenticator;
@@ -52,30 +54,47 @@ async fn answer(app: &App, parts: &Parts, body: Body, turn: Option<Turn>) -> Res
         Some(turn) => Some(turn.come().await),
         None => None,
     };
-    let operation = admit(&app.authenticator, parts, &body)?;
+    let Admitted { caller, operation } = admit(&app.authenticator, parts, &body)?;
     match operation {
         Operation::DiscoverPollEndpoint => poll_endpoint(&base_url(app, &parts.headers), &body),
         Operation::SubmitAttachmentStateChanges => acknowledge_attachments(&body),
         operation => {
             if let Some(command) = ecsr_core::command::parse(operation, &body) {
-                return execute(app, operation, command?).await;
+                let command = bound(command?, &caller);
+                access::bind(&app.authenticator, &caller, operation, &body, &app.driver.state())?;
+                return execute(app, operation, command).await;
             }
             let state = app.authority.state(&app.driver).await?;
+            access::bind(&app.authenticator, &caller, operation, &body, &state)?;
             let answered = read::answer(&state, operation, &body);
             Ok(answered.ok_or_else(|| not_served(operation))??)
         }
     }
 }
 
-/// What a request asks for, once it is known whose it is.
-pub(crate) fn admit(
-    authenticator: &Authenticator,
-    parts: &Parts,
-    body: &[u8],
-) -> Result<Operation, ApiError> {
-    authenticator.request(parts, body)?;
+/// What is asked for, and by whom.
+pub(crate) struct Admitted {
+    pub caller: Caller,
+    pub operation: Operation,
+}
+
+/// What a request asks for, once it is known whose it is and that the key is for such things.
+pub(crate) fn admit(authenticator: &Authenticator, parts: &Parts, body: &[u8]) -> Result<Admitted, ApiError> {
+    let caller = authenticator.request(parts, body)?;
     let target = parts.headers.get(TARGET_HEADER).and_then(|value| value.to_str().ok());
-    ecs::operation_of_target(target.unwrap_or_default())
+    let operation = ecs::operation_of_target(target.unwrap_or_default())?;
+    access::admit(authenticator, &caller, operation, body)?;
+    Ok(Admitted { caller, operation })
+}
+
+/// An agent's key is remembered with what it registers.
+fn bound(command: Command, caller: &Caller) -> Command {
+    match (command, caller.agent_key()) {
+        (Command::RegisterContainerInstance(request), Some(key)) => {
+            Command::RegisterAgentsInstance { request, agent_key: key.into() }
+        }
+        (command, _) => command,
+    }
 }
 
 async fn execute(app: &App, operation: Operation, command: Command) -> Result<Vec<u8>, ApiError> {

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 
+use crate::keys::{Actions, Scope};
 use crate::testing::Running;
 
 #[tokio::test]
@@ -91,4 +92,37 @@ async fn other_paths_and_methods_are_not_there() {
     }
     let answer = running.send("GET /acs/ws HTTP/1.1", &host, b"").await;
     assert_eq!((answer.status, &answer.body["type"]), (403, &json!("AccessDeniedException")));
+}
+
+#[tokio::test]
+async fn a_key_of_one_cluster_is_refused_on_another() {
+    let running = Running::start().await;
+    for cluster in ["prod", "dev"] {
+        running.ask("CreateCluster", json!({"clusterName": cluster})).await;
+    }
+    let scope = Scope { clusters: ["prod".to_owned()].into(), actions: Actions::All };
+    let key = running.key(scope);
+    let call = async |operation: &str, body: serde_json::Value| {
+        let answer = running.call_by(&key, operation, &body.to_string()).await;
+        (answer.status, answer.body["__type"].as_str().unwrap_or_default().to_owned())
+    };
+    let denied = (400, "AccessDeniedException".to_owned());
+    assert_eq!(call("ListTasks", json!({"cluster": "prod"})).await.0, 200);
+    assert_eq!(call("ListTasks", json!({"cluster": "dev"})).await, denied);
+    assert_eq!(call("DeleteCluster", json!({"cluster": "dev"})).await, denied);
+    assert_eq!(call("ListClusters", json!({})).await, denied);
+    let definition =
+        json!({"family": "web", "containerDefinitions": [{"name": "web", "image": "web", "memory": 8}]});
+    assert_eq!(call("RegisterTaskDefinition", definition).await.0, 200);
+    assert_eq!(call("DeregisterTaskDefinition", json!({"taskDefinition": "web:1"})).await, denied);
+    let service = json!({"cluster": "dev", "serviceName": "web", "taskDefinition": "web", "desiredCount": 0});
+    assert_eq!(call("CreateService", service).await, denied);
+    let shown = running.ask("DescribeClusters", json!({"clusters": ["dev"]})).await;
+    assert_eq!(
+        (&shown["clusters"][0]["status"], &shown["clusters"][0]["activeServicesCount"]),
+        (&json!("ACTIVE"), &json!(0)),
+        "{shown}"
+    );
+    running.delete_key(&key);
+    assert_eq!(call("ListTasks", json!({"cluster": "prod"})).await.1, "UnrecognizedClientException");
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::{AccessKey, Error, SharedRing, decode, encode, fresh_key, in_order, insert};
+use super::{AccessKey, Error, Scope, SharedRing, decode, encode, fresh_key, in_order, insert};
 use crate::journal::etcd::log::Log;
 use crate::journal::etcd::{Location, layout};
 
@@ -45,8 +45,8 @@ impl SharedKeys {
     }
 
     /// Makes a key and stores it.
-    pub async fn create(&self, description: &str) -> Result<AccessKey, Error> {
-        let key = fresh_key(description)?;
+    pub async fn create(&self, description: &str, scope: Scope) -> Result<AccessKey, Error> {
+        let key = fresh_key(description, scope)?;
         self.change(|keys| insert(keys, &key)).await?;
         Ok(key)
     }
@@ -63,7 +63,7 @@ impl SharedKeys {
 
     /// Makes the first key unless there is one already.
     pub(crate) async fn ensure_first(&self) -> Result<Option<AccessKey>, Error> {
-        let first = fresh_key("made at the first start")?;
+        let first = fresh_key("made at the first start", Scope::default())?;
         let mut made = None;
         self.change(|keys| {
             made = keys.is_empty().then(|| first.clone());

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
-use crate::keys::{AccessKey, KeyFile};
+use crate::keys::{AccessKey, KeyFile, Scope};
 use crate::{Config, run};
 
 const TARGET: &str = "AmazonEC2ContainerServiceV20141113.";
@@ -25,7 +25,7 @@ pub(crate) struct Running {
     pub address: SocketAddr,
     pub key: AccessKey,
     _stop: oneshot::Sender<()>,
-    _data_dir: tempfile::TempDir,
+    data_dir: tempfile::TempDir,
 }
 
 /// An answer, taken apart.
@@ -60,7 +60,17 @@ impl Running {
         tokio::spawn(async move { run(config, async { stopped.await.unwrap_or(()) }, ready).await.unwrap() });
         let address = address.await.expect("the scheduler starts");
         let key = KeyFile::open(data_dir.path()).unwrap().list().unwrap().remove(0);
-        Self { address, key, _stop: stop, _data_dir: data_dir }
+        Self { address, key, _stop: stop, data_dir }
+    }
+
+    /// A further key of that scope.
+    pub(crate) fn key(&self, scope: Scope) -> AccessKey {
+        KeyFile::open(self.data_dir.path()).unwrap().create("", scope).unwrap()
+    }
+
+    /// Takes a key back.
+    pub(crate) fn delete_key(&self, key: &AccessKey) {
+        KeyFile::open(self.data_dir.path()).unwrap().delete(&key.id).unwrap();
     }
 
     /// The headers of a signed call.
@@ -71,29 +81,38 @@ impl Running {
         operation: &str,
         body: &[u8],
     ) -> Vec<(String, String)> {
-        let headers = vec![
+        let headers = self.call_headers(operation);
+        self.sign((&self.key.id, secret), at, ("POST", "/"), headers, body)
+    }
+
+    fn call_headers(&self, operation: &str) -> Vec<(String, String)> {
+        vec![
             ("host".to_owned(), self.address.to_string()),
             ("content-type".to_owned(), "application/x-amz-json-1.1".to_owned()),
             ("x-amz-target".to_owned(), format!("{TARGET}{operation}")),
-        ];
-        self.sign(secret, at, ("POST", "/"), headers, body)
+        ]
     }
 
     /// The headers of a request for a channel, or of a frame on it.
     pub(crate) fn signed_for(&self, path: &str, body: &[u8]) -> Vec<(String, String)> {
+        self.signed_for_by(&self.key, path, body)
+    }
+
+    /// The same, with that key.
+    pub(crate) fn signed_for_by(&self, key: &AccessKey, path: &str, body: &[u8]) -> Vec<(String, String)> {
         let headers = vec![("host".to_owned(), self.address.to_string())];
-        self.sign(&self.key.secret, SystemTime::now(), ("GET", path), headers, body)
+        self.sign((&key.id, &key.secret), SystemTime::now(), ("GET", path), headers, body)
     }
 
     fn sign(
         &self,
-        secret: &str,
+        (id, secret): (&str, &str),
         at: SystemTime,
         (method, path): (&str, &str),
         mut headers: Vec<(String, String)>,
         body: &[u8],
     ) -> Vec<(String, String)> {
-        let identity = Credentials::new(self.key.id.as_str(), secret, None, None, "test").into();
+        let identity = Credentials::new(id, secret, None, None, "test").into();
         let params = v4::SigningParams::builder()
             .identity(&identity)
             .region("us-east-1")
@@ -131,7 +150,14 @@ impl Running {
     }
 
     pub(crate) async fn call(&self, operation: &str, body: &str) -> Answer {
-        let headers = self.signed(&self.key.secret, SystemTime::now(), operation, body.as_bytes());
+        self.call_by(&self.key, operation, body).await
+    }
+
+    /// A call with that key.
+    pub(crate) async fn call_by(&self, key: &AccessKey, operation: &str, body: &str) -> Answer {
+        let headers = self.call_headers(operation);
+        let signer = (key.id.as_str(), key.secret.as_str());
+        let headers = self.sign(signer, SystemTime::now(), ("POST", "/"), headers, body.as_bytes());
         self.send("POST / HTTP/1.1", &headers, body.as_bytes()).await
     }
 

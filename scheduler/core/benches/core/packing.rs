@@ -149,6 +149,7 @@ fn instance(cpu: u32, memory: u32, context: &mut Context) -> Instance {
         tags: Tags::new(),
         registered_at: Timestamp::default(),
         inactive_at: None,
+        agent_key: None,
         version: 1,
     }
 }

@@ -32,10 +32,12 @@ struct IdentityDocument {
     availability_zone: Option<String>,
 }
 
-/// Registers a new instance, or again one that names itself by its ARN: that keeps its ARN, tags and tasks.
+/// Registers a new instance, or again one that names itself by its ARN: that keeps its ARN, tags and tasks, and the key
+/// that it is bound to unless there is another one.
 pub(super) fn register(
     state: &State,
     request: &ecs::RegisterContainerInstanceRequest,
+    agent_key: Option<&str>,
     context: &mut Context,
 ) -> Result<Decision, Refusal> {
     let cluster = resolve::cluster(state, request.cluster.as_deref())?.name.clone();
@@ -45,8 +47,10 @@ pub(super) fn register(
     describe_host(&mut attributes, &identity);
     let tags = names::tags(request.tags.as_deref())?;
     let resources = resources(request)?;
+    let agent_key = agent_key.map(Box::from);
     let instance = match known {
         Some(known) => Instance {
+            agent_key: agent_key.or_else(|| known.agent_key.clone()),
             resources,
             attributes: kept_attributes(known, attributes),
             version_info: request.version_info.clone().unwrap_or_else(|| known.version_info.clone()),
@@ -66,6 +70,7 @@ pub(super) fn register(
             tags,
             registered_at: context.now,
             inactive_at: None,
+            agent_key,
             version: 1,
         },
     };

@@ -44,6 +44,11 @@ pub enum Command {
     UpdateService(Box<ecs::UpdateServiceRequest>),
     DeleteService(Box<ecs::DeleteServiceRequest>),
     RegisterContainerInstance(Box<ecs::RegisterContainerInstanceRequest>),
+    /// RegisterContainerInstance with an agent's key, which the instance is bound to from then on.
+    RegisterAgentsInstance {
+        request: Box<ecs::RegisterContainerInstanceRequest>,
+        agent_key: Box<str>,
+    },
     DeregisterContainerInstance(Box<ecs::DeregisterContainerInstanceRequest>),
     UpdateContainerInstancesState(Box<ecs::UpdateContainerInstancesStateRequest>),
     SubmitTaskStateChange(Box<ecs::SubmitTaskStateChangeRequest>),
@@ -147,7 +152,10 @@ pub fn decide(state: &State, command: &Command, context: &mut Context) -> Result
         Command::CreateService(request) => service::create(state, request, context),
         Command::UpdateService(request) => service::update(state, request, context),
         Command::DeleteService(request) => service::delete(state, request, context),
-        Command::RegisterContainerInstance(request) => instance::register(state, request, context),
+        Command::RegisterContainerInstance(request) => instance::register(state, request, None, context),
+        Command::RegisterAgentsInstance { request, agent_key } => {
+            instance::register(state, request, Some(agent_key), context)
+        }
         Command::DeregisterContainerInstance(request) => instance::deregister(state, request, context),
         Command::UpdateContainerInstancesState(request) => instance::update_state(state, request),
         Command::SubmitTaskStateChange(request) => report::task(state, request, context),

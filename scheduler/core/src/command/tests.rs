@@ -43,6 +43,34 @@ fn the_same_token_gives_the_same_tasks() {
 }
 
 #[test]
+fn an_instance_is_bound_to_the_agents_key_that_registered_it_last() {
+    let (mut world, instance) = world();
+    let arn = world.state.home.container_instance_arn(&instance.cluster, &instance.id.to_string());
+    let resources = ["CPU", "MEMORY"].map(|name| ecs::Resource {
+        name: Some(name.into()),
+        integer_value: Some(1024),
+        ..ecs::Resource::default()
+    });
+    let request = || {
+        Box::new(ecs::RegisterContainerInstanceRequest {
+            container_instance_arn: Some(arn.clone()),
+            total_resources: Some(resources.to_vec()),
+            ..ecs::RegisterContainerInstanceRequest::default()
+        })
+    };
+    let by =
+        |key: &str| Command::RegisterAgentsInstance { request: request(), agent_key: key.to_owned().into() };
+    let mut check = |command: Command, key: Option<&str>| {
+        assert_eq!(world.must(command), Reply::Instance(instance.clone()));
+        assert_eq!(world.state.instances[&instance].agent_key.as_deref(), key);
+    };
+    check(Command::RegisterContainerInstance(request()), None);
+    check(by("AKIA1"), Some("AKIA1"));
+    check(by("AKIA2"), Some("AKIA2"));
+    check(Command::RegisterContainerInstance(request()), Some("AKIA2"));
+}
+
+#[test]
 fn a_refused_call_changes_nothing() {
     let (mut world, _) = world();
     let check = |world: &mut World, command: Command, words: &str| {

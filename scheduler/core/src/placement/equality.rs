@@ -100,6 +100,7 @@ fn instance(machine: Machine, context: &mut Context) -> Instance {
         tags: Tags::new(),
         registered_at: Timestamp::default(),
         inactive_at: None,
+        agent_key: None,
         version: 1,
     }
 }

@@ -30,6 +30,9 @@ pub struct Instance {
     pub registered_at: Timestamp,
     /// When it was deregistered, from which its memory is kept for a while.
     pub inactive_at: Option<Timestamp>,
+    /// The id of the agent's key that it was registered with, if it was one: nobody else speaks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_key: Option<Box<str>>,
     /// Counts changes of the instance that ECS would announce; starts at 1.
     pub version: i64,
 }

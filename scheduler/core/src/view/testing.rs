@@ -124,6 +124,7 @@ impl World {
             tags: tags(),
             registered_at: NOW,
             inactive_at: None,
+            agent_key: None,
             version: 1,
         })));
     }
