@@ -26,7 +26,7 @@ pub fn check(state: &State) -> Vec<String> {
     wrong
 }
 
-/// What `apply` keeps must equal what a fresh count of the same instances and tasks gives.
+/// What `apply` keeps must equal what a fresh count of the same things gives.
 fn indexes(state: &State) -> Vec<String> {
     let mut fresh = State::new((*state.home).clone());
     for instance in state.instances.values() {
@@ -41,12 +41,11 @@ fn indexes(state: &State) -> Vec<String> {
     // Which task a pattern was taken from is of no consequence.
     let counted = |(id, pattern): (&DefinitionId, &Pattern)| (id.clone(), pattern.tasks);
     let compared = [
-        ("instance_tasks", fresh.instance_tasks == state.instance_tasks),
+        ("tenants", fresh.tenants == state.tenants),
         ("service_tasks", fresh.service_tasks == state.service_tasks),
         ("stopped_tasks", fresh.stopped_tasks == state.stopped_tasks),
         ("offers", fresh.offers == state.offers),
         ("usage", fresh.usage == state.usage),
-        ("ports", fresh.ports == state.ports),
         ("peers", fresh.peers == state.peers),
         ("away", fresh.away == state.away),
         ("strengths", fresh.strengths == state.strengths),
@@ -58,7 +57,7 @@ fn indexes(state: &State) -> Vec<String> {
     compared
         .iter()
         .filter(|(_, same)| !same)
-        .map(|(name, _)| format!("{name} does not follow from the instances, services and tasks"))
+        .map(|(name, _)| format!("{name} does not follow from what there is"))
         .collect()
 }
 

@@ -90,8 +90,8 @@ impl Outbox {
 
     /// Forgets what was said of tasks that are over, so that a long conversation does not grow.
     pub(super) fn prune(&mut self, state: &State, instance: &InstanceKey) {
-        let live = state.instance_tasks.get(&instance.id);
-        self.said.retain(|(id, _)| live.is_some_and(|live| live.contains(id)));
+        let live = state.tenants.get(&instance.id);
+        self.said.retain(|(id, _)| live.is_some_and(|live| live.has(*id)));
     }
 
     #[cfg(test)]

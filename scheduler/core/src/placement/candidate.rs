@@ -120,11 +120,14 @@ impl<'a> Candidate<'a> {
 
     /// The first of the wanted ports that is reserved or held by a task. A task of this placement holds all of them.
     fn held(&self, state: &State, protocol: Protocol, wanted: &[u16], reserved: &[u16]) -> Option<u16> {
-        let instance = self.instance().key.id;
+        if wanted.is_empty() {
+            return None;
+        }
+        let tenants = state.tenants.get(&self.instance().key.id);
         let is_held = |port: &u16| {
             self.taken > 0
                 || reserved.contains(port)
-                || state.ports.contains_key(&(instance, protocol, *port))
+                || tenants.is_some_and(|tenants| tenants.holds(protocol, *port))
         };
         wanted.iter().copied().find(is_held)
     }

@@ -7,7 +7,6 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use ecsr_api::ecs::{self, Operation, enums};
-use imbl::OrdSet;
 
 use super::page::{Asked, PAGE_MAX, Page, start};
 use super::{checked, named, show_tags};
@@ -116,10 +115,14 @@ impl<'a> Filter<'a> {
         match (self.desired, &self.service, self.instance) {
             (None, _, _) => Box::new(std::iter::empty()),
             (Some(Desired::Running), Some(service), _) => {
-                indexed(state, cluster, state.service_tasks.get(service), after)
+                let from = start(after, TaskId::FIRST);
+                let ids = state.service_tasks.get(service).into_iter();
+                indexed(state, cluster, ids.flat_map(move |ids| ids.range((from, Bound::Unbounded))))
             }
             (Some(Desired::Running), None, Some(instance)) => {
-                indexed(state, cluster, state.instance_tasks.get(&instance), after)
+                let ids = state.tenants.get(&instance).map(|tenants| tenants.tasks()).unwrap_or_default();
+                let from = after.map_or(0, |after| ids.partition_point(|id| *id <= after));
+                indexed(state, cluster, ids[from..].iter())
             }
             (Some(Desired::Running), None, None) | (Some(Desired::Stopped), _, _) => {
                 let key = |id| TaskKey { cluster: cluster.clone(), id };
@@ -164,11 +167,8 @@ fn is_started_by(task: &Task, wanted: &str) -> bool {
 fn indexed<'s>(
     state: &'s State,
     cluster: &'s Name,
-    ids: Option<&'s OrdSet<TaskId>>,
-    after: Option<TaskId>,
+    ids: impl Iterator<Item = &'s TaskId> + 's,
 ) -> Box<dyn Iterator<Item = &'s Arc<Task>> + 's> {
-    let from = start(after, TaskId::FIRST);
-    let ids = ids.into_iter().flat_map(move |ids| ids.range((from, Bound::Unbounded)));
     Box::new(ids.filter_map(move |id| state.tasks.get(&TaskKey { cluster: cluster.clone(), id: *id })))
 }
 

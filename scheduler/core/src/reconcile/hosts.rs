@@ -71,7 +71,7 @@ pub(super) fn next_due(state: &State, now: Timestamp) -> Option<Timestamp> {
             Some(if due > now { due } else { now.plus(HELD_REVIEW) })
         }
         Presence::Lost { since } => {
-            let has_tasks = state.instance_tasks.contains_key(&instance.key.id);
+            let has_tasks = state.tenants.contains_key(&instance.key.id);
             has_tasks.then(|| since.plus(TASKS_ENDED_AFTER))
         }
     });

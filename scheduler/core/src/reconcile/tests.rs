@@ -390,12 +390,11 @@ fn the_events_of_a_state_build_it_again() {
         service_events,
         tasks,
         tokens,
-        instance_tasks,
+        tenants,
         service_tasks,
         stopped_tasks,
         offers,
         usage,
-        ports,
         peers,
         away,
         strengths,
@@ -410,9 +409,8 @@ fn the_events_of_a_state_build_it_again() {
     assert_eq!((&again.definitions, &again.instances), (definitions, instances));
     assert_eq!((&again.services, &again.service_events), (services, service_events));
     assert_eq!((&again.tasks, &again.tokens), (tasks, tokens));
-    assert_eq!((&again.instance_tasks, &again.service_tasks), (instance_tasks, service_tasks));
+    assert_eq!((&again.tenants, &again.service_tasks), (tenants, service_tasks));
     assert_eq!((&again.stopped_tasks, &again.offers, &again.peers), (stopped_tasks, offers, peers));
-    assert_eq!((&again.usage, &again.ports), (usage, ports));
-    assert_eq!((&again.away, &again.tallies), (away, tallies));
+    assert_eq!((&again.usage, &again.away, &again.tallies), (usage, away, tallies));
     assert_eq!((&again.strengths, &again.ailing, &again.agenda), (strengths, ailing, agenda));
 }

@@ -155,12 +155,19 @@ impl State {
             }
             (Some(old), None) => {
                 self.tasks.remove(&old.key);
-                remove_or_drop(&mut self.patterns, &old.definition, |pattern| {
-                    pattern.tasks -= 1;
-                    pattern.tasks == 0
-                });
+                self.let_go_of_pattern(&old);
             }
             (None, None) => {}
+        }
+    }
+
+    /// One task of its definition less.
+    fn let_go_of_pattern(&mut self, task: &Task) {
+        if let Some(pattern) = self.patterns.get_mut(&task.definition) {
+            pattern.tasks -= 1;
+            if pattern.tasks == 0 {
+                self.patterns.remove(&task.definition);
+            }
         }
     }
 
@@ -169,11 +176,13 @@ impl State {
             self.stopped_tasks.insert((stopped_at, task.key.clone()));
             return;
         }
-        self.instance_tasks.entry(task.instance).or_default().insert(task.key.id);
+        adjust(&mut self.tenants, task.instance, |tenants| Arc::make_mut(tenants).add(task));
+        adjust(&mut self.usage, task.host(), |usage| usage.add(task));
         if let Some(service) = task.service() {
-            self.service_tasks.entry(service).or_default().insert(task.key.id);
+            adjust(&mut self.service_tasks, service, |tasks| {
+                tasks.insert(task.key.id);
+            });
         }
-        self.use_up(task);
         self.count_in(task);
     }
 
@@ -183,46 +192,25 @@ impl State {
             return;
         }
         self.count_out(task);
-        remove_or_drop(&mut self.instance_tasks, &task.instance, |tasks| {
-            tasks.remove(&task.key.id);
-            tasks.is_empty()
-        });
+        adjust(&mut self.tenants, task.instance, |tenants| Arc::make_mut(tenants).remove(task));
+        adjust(&mut self.usage, task.host(), |usage| usage.remove(task));
         if let Some(service) = task.service() {
-            remove_or_drop(&mut self.service_tasks, &service, |tasks| {
+            adjust(&mut self.service_tasks, service, |tasks| {
                 tasks.remove(&task.key.id);
-                tasks.is_empty()
-            });
-        }
-        self.free(task);
-    }
-
-    /// What a task holds of its instance is taken from it, or given back.
-    fn use_up(&mut self, task: &Task) {
-        self.usage.entry(task.host()).or_default().add(task);
-        for (protocol, port) in task.host_ports() {
-            *self.ports.entry((task.instance, protocol, port)).or_default() += 1;
-        }
-    }
-
-    fn free(&mut self, task: &Task) {
-        remove_or_drop(&mut self.usage, &task.host(), |usage| {
-            usage.remove(task);
-            *usage == Usage::default()
-        });
-        for (protocol, port) in task.host_ports() {
-            remove_or_drop(&mut self.ports, &(task.instance, protocol, port), |holders| {
-                *holders -= 1;
-                *holders == 0
             });
         }
     }
 
     /// A change of a task that was there and stays: most of what is known of it is the same.
     fn reindex(&mut self, old: &Task, new: &Task) {
-        let same_use = (old.known, old.desired) == (new.known, new.desired);
-        if !same_use || old.host_ports() != new.host_ports() {
-            self.free(old);
-            self.use_up(new);
+        if (old.known, old.desired) != (new.known, new.desired) {
+            adjust(&mut self.usage, new.host(), |usage| {
+                usage.remove(old);
+                usage.add(new);
+            });
+        }
+        if !old.holds_ports_of(new) {
+            adjust(&mut self.tenants, new.instance, |tenants| Arc::make_mut(tenants).change_ports(old, new));
         }
         if (old.desired, strengthened(old)) == (new.desired, strengthened(new)) {
             self.recount(old, new);
@@ -237,14 +225,14 @@ impl State {
         if task.desired != Desired::Running {
             return;
         }
-        self.tallies.entry(task.tally()).or_default().add(task);
-        *self.peers.entry(task.peers()).or_default().entry(task.instance).or_default() += 1;
+        adjust(&mut self.tallies, task.tally(), |tally| tally.add(task));
+        adjust(&mut self.peers, task.peers(), |peers| adjust(peers, task.instance, |count| *count += 1));
         if let Some(deployment) = strengthened(task) {
             let footing = self.footing(&task.host());
-            self.strengths.entry(deployment).or_default().add(task, footing);
+            adjust(&mut self.strengths, deployment, |strength| strength.add(task, footing));
         }
         if let Some(service) = ailing(task) {
-            *self.ailing.entry(service).or_default() += 1;
+            adjust(&mut self.ailing, service, |count| *count += 1);
         }
     }
 
@@ -252,26 +240,14 @@ impl State {
         if task.desired != Desired::Running {
             return;
         }
-        remove_or_drop(&mut self.tallies, &task.tally(), |tally| {
-            tally.remove(task);
-            *tally == Tally::default()
-        });
-        remove_or_drop(&mut self.peers, &task.peers(), |peers| {
-            remove_or_drop(peers, &task.instance, |count| {
-                *count -= 1;
-                *count == 0
-            });
-            peers.is_empty()
-        });
+        adjust(&mut self.tallies, task.tally(), |tally| tally.remove(task));
+        adjust(&mut self.peers, task.peers(), |peers| adjust(peers, task.instance, |count| *count -= 1));
         if let Some(deployment) = strengthened(task) {
             let footing = self.footing(&task.host());
-            remove_or_drop(&mut self.strengths, &deployment, |strength| {
-                strength.remove(task, footing);
-                strength.active() == 0
-            });
+            adjust(&mut self.strengths, deployment, |strength| strength.remove(task, footing));
         }
         if let Some(service) = ailing(task) {
-            self.count_well(&service);
+            adjust(&mut self.ailing, service, |count| *count -= 1);
         }
     }
 
@@ -293,18 +269,10 @@ impl State {
             }
         }
         match (ailing(old), ailing(new)) {
-            (None, Some(service)) => *self.ailing.entry(service).or_default() += 1,
-            (Some(service), None) => self.count_well(&service),
+            (None, Some(service)) => adjust(&mut self.ailing, service, |count| *count += 1),
+            (Some(service), None) => adjust(&mut self.ailing, service, |count| *count -= 1),
             (None, None) | (Some(_), Some(_)) => {}
         }
-    }
-
-    /// One task of a service less that fails its health checks.
-    fn count_well(&mut self, service: &ServiceKey) {
-        remove_or_drop(&mut self.ailing, service, |count| {
-            *count -= 1;
-            *count == 0
-        });
     }
 
     fn footing(&self, instance: &InstanceKey) -> Footing {
@@ -341,14 +309,24 @@ fn ailing(task: &Task) -> Option<ServiceKey> {
     strengthened(task).filter(|_| task.is_failing()).and_then(|_| task.service())
 }
 
-/// Changes an entry and drops it once it is empty, so that derived maps hold nothing of what is gone.
-fn remove_or_drop<K: Ord + Clone, V: Clone>(
+/// Changes an entry. One that is as good as none is not there, neither before nor after, so that derived maps hold nothing
+/// of what is gone.
+fn adjust<K: Ord + Clone, V: Clone + Default + PartialEq>(
     map: &mut OrdMap<K, V>,
-    key: &K,
-    change: impl FnOnce(&mut V) -> bool,
+    key: K,
+    change: impl FnOnce(&mut V),
 ) {
-    if map.get_mut(key).is_some_and(change) {
-        map.remove(key);
+    if let Some(value) = map.get_mut(&key) {
+        change(value);
+        if *value == V::default() {
+            map.remove(&key);
+        }
+    } else {
+        let mut value = V::default();
+        change(&mut value);
+        if value != V::default() {
+            map.insert(key, value);
+        }
     }
 }
 

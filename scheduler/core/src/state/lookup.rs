@@ -54,8 +54,10 @@ impl State {
 
     /// The tasks of an instance that are not STOPPED.
     pub fn live_tasks_on<'a>(&'a self, instance: &'a InstanceKey) -> impl Iterator<Item = &'a Arc<Task>> {
-        let ids = self.instance_tasks.get(&instance.id).into_iter().flatten();
-        ids.filter_map(|id| self.tasks.get(&TaskKey { cluster: instance.cluster.clone(), id: *id }))
+        let ids = self.tenants.get(&instance.id).map(|tenants| tenants.tasks());
+        ids.unwrap_or_default()
+            .iter()
+            .filter_map(|id| self.tasks.get(&TaskKey { cluster: instance.cluster.clone(), id: *id }))
     }
 
     /// The instance that a task is on.
@@ -84,8 +86,7 @@ impl State {
 
     /// The host ports that an instance's tasks hold.
     pub fn ports_of(&self, instance: InstanceId) -> impl Iterator<Item = (Protocol, u16)> {
-        let held = self.ports.range((instance, Protocol::Tcp, 0)..=(instance, Protocol::Udp, u16::MAX));
-        held.map(|((_, protocol, port), _)| (*protocol, *port))
+        self.tenants.get(&instance).into_iter().flat_map(|tenants| tenants.ports())
     }
 
     /// What the instances of a cluster offer, in the order of their ids, deregistered ones included.

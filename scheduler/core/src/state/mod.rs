@@ -18,6 +18,7 @@ mod share;
 mod snapshot;
 mod strength;
 mod task;
+mod tenants;
 
 use std::sync::Arc;
 
@@ -40,6 +41,7 @@ pub use self::share::Pattern;
 pub use self::snapshot::Picture;
 pub use self::strength::Strength;
 pub use self::task::{Container, Desired, Health, Known, LaunchType, Origin, Stop, StopCode, Task, Times};
+pub use self::tenants::Tenants;
 use crate::ids::{
     DefinitionId, DeploymentId, GroupKey, InstanceId, InstanceKey, Name, ServiceKey, TaskId, TaskKey,
 };
@@ -62,8 +64,8 @@ pub struct State {
     pub tasks: OrdMap<TaskKey, Arc<Task>>,
     pub tokens: OrdMap<(Name, Name), Arc<Token>>,
 
-    /// Derived: the tasks of an instance that are not STOPPED.
-    pub instance_tasks: OrdMap<InstanceId, OrdSet<TaskId>>,
+    /// Derived: who is on an instance, where anybody is.
+    pub tenants: OrdMap<InstanceId, Arc<Tenants>>,
     /// Derived: the tasks of a service that are not STOPPED.
     pub service_tasks: OrdMap<ServiceKey, OrdSet<TaskId>>,
     /// Derived: STOPPED tasks, the longest stopped first.
@@ -72,8 +74,6 @@ pub struct State {
     pub offers: OrdMap<InstanceKey, Offer>,
     /// Derived: what the tasks of an instance hold of it, where they hold anything.
     pub usage: OrdMap<InstanceKey, Usage>,
-    /// Derived: how many tasks hold a host port; a dynamic port counts from the report that names it.
-    pub ports: OrdMap<(InstanceId, Protocol, u16), u32>,
     /// Derived: the tasks of a group that are meant to stay, by instance. A service's group is its own.
     pub peers: OrdMap<GroupKey, OrdMap<InstanceId, u32>>,
     /// Derived: the instances that are Unreachable or Lost.
@@ -114,12 +114,11 @@ impl State {
             service_events: OrdMap::new(),
             tasks: OrdMap::new(),
             tokens: OrdMap::new(),
-            instance_tasks: OrdMap::new(),
+            tenants: OrdMap::new(),
             service_tasks: OrdMap::new(),
             stopped_tasks: OrdSet::new(),
             offers: OrdMap::new(),
             usage: OrdMap::new(),
-            ports: OrdMap::new(),
             peers: OrdMap::new(),
             away: OrdSet::new(),
             strengths: OrdMap::new(),

@@ -100,6 +100,14 @@ impl Task {
         Some(self.times.started?.plus(wait))
     }
 
+    /// Whether the task, at another time, holds the same host ports. Containers that report new ones are rare, so those
+    /// that report the same in another order count as different.
+    pub(super) fn holds_ports_of(&self, other: &Self) -> bool {
+        let [own, others] =
+            [self, other].map(|task| task.containers.iter().map(|container| &container.network_bindings));
+        own.eq(others)
+    }
+
     /// Every host port that the task holds, once: the fixed ones from the start, the dynamic ones once they are
     /// reported.
     pub fn host_ports(&self) -> Vec<(Protocol, u16)> {
