@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::ids::{DefinitionId, InstanceId, InstanceKey};
-use crate::state::{Desired, Known, Pattern, Protocol, ServiceStatus, State, Task};
+use crate::state::{Desired, Known, Pattern, Protocol, ServiceStatus, State, Task, Token};
 
 /// Most tasks of a state that debug builds check after each batch: a check counts all of them anew.
 const CHECKED_TASKS_MAX: usize = 10_000;
@@ -29,6 +29,12 @@ pub fn check(state: &State) -> Vec<String> {
 /// What `apply` keeps must equal what a fresh count of the same things gives.
 fn indexes(state: &State) -> Vec<String> {
     let mut fresh = State::new((*state.home).clone());
+    for definition in state.definitions.values() {
+        fresh.apply(&crate::state::Event::DefinitionSaved(definition.clone()));
+    }
+    for token in state.tokens.values() {
+        fresh.apply(&crate::state::Event::TokenUsed(Token::clone(token)));
+    }
     for instance in state.instances.values() {
         fresh.apply(&crate::state::Event::InstanceSaved(instance.clone()));
     }
@@ -51,6 +57,7 @@ fn indexes(state: &State) -> Vec<String> {
         ("strengths", fresh.strengths == state.strengths),
         ("ailing", fresh.ailing == state.ailing),
         ("agenda", fresh.agenda == state.agenda),
+        ("kept", fresh.kept == state.kept),
         ("patterns", fresh.patterns.iter().map(counted).eq(state.patterns.iter().map(counted))),
         ("tallies", fresh.tallies == state.tallies),
     ];

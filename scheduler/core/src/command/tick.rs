@@ -2,15 +2,18 @@
 //! then makes room. The shell ticks when `reconcile::next_wake` says so and at least once a minute, which is exact enough
 //! for forgetting.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ecsr_api::Timestamp;
+use imbl::OrdSet;
 
 use super::{Decision, Reply};
 use crate::context::Context;
-use crate::ids::DefinitionId;
+use crate::ids::{DefinitionId, TaskKey};
 use crate::reconcile::hosts;
-use crate::state::{DefinitionStatus, Event, Instance, InstanceStatus, State, Token};
+use crate::state::{Event, Origin, State, Task, TokenKey};
 
 /// How long a STOPPED task stays describable. ECS promises at least an hour.
 pub const STOPPED_TASKS_KEPT: Duration = Duration::from_hours(1);
@@ -26,56 +29,59 @@ const FORGOTTEN_AT_ONCE: usize = 10_000;
 
 pub(super) fn tick(state: &State, context: &mut Context) -> Decision {
     let now = context.now;
-    let tasks = state.stopped_tasks.iter().take_while(|(at, _)| at.plus(STOPPED_TASKS_KEPT) <= now);
-    let tasks = tasks.map(|(_, key)| Event::TaskForgotten(key.clone()));
-    let services = state.services.values().filter(|one| is_past(one.inactive_at, INACTIVE_KEPT, now));
-    let services = services.map(|one| Event::ServiceForgotten(one.key.clone()));
-    let is_gone = |one: &Instance| {
-        one.status == InstanceStatus::Inactive && is_past(one.inactive_at, INACTIVE_KEPT, now)
-    };
-    let instances = state.instances.values().filter(|one| is_gone(one) || is_ghost(one, now));
-    let instances = instances
-        .filter(|one| state.live_tasks_on(&one.key).next().is_none())
-        .map(|one| Event::InstanceForgotten(one.key.clone()));
-    let tokens = state.tokens.values().filter(|one| is_spent(state, one, now));
-    let tokens =
-        tokens.map(|one| Event::TokenForgotten { cluster: one.cluster.clone(), token: one.token.clone() });
-    let definitions = state.definitions.values().filter(|one| {
-        one.status == DefinitionStatus::DeleteInProgress
-            && is_past(one.delete_requested_at, INACTIVE_KEPT, now)
-            && !is_used(state, &one.id)
-    });
-    let definitions = definitions.map(|one| Event::DefinitionForgotten(one.id.clone()));
-    let all = tasks.chain(services).chain(instances).chain(tokens).chain(definitions);
     let mut events = hosts::review(state, context);
-    events.extend(all.take(FORGOTTEN_AT_ONCE));
+    events.extend(forgotten(state, now).take(FORGOTTEN_AT_ONCE));
     (events, Reply::Nothing).into()
 }
 
-/// A token holds for a day, but no longer than its tasks are remembered. SDKs make one for every call.
-fn is_spent(state: &State, token: &Token, now: Timestamp) -> bool {
-    let forgotten = || token.tasks.iter().all(|key| !state.tasks.contains_key(key));
-    is_past(Some(token.at), TOKENS_KEPT, now)
-        || (is_past(Some(token.at), STOPPED_TASKS_KEPT, now) && forgotten())
+/// What is past its time. Everything here is in the order of time, so what is not due yet is not looked at.
+fn forgotten(state: &State, now: Timestamp) -> impl Iterator<Item = Event> {
+    let kept = &state.kept;
+    let tasks: Vec<&TaskKey> =
+        past(&state.stopped_tasks, STOPPED_TASKS_KEPT, now).take(FORGOTTEN_AT_ONCE).collect();
+    let tokens = spent(state, &tasks).into_iter().chain(past(&kept.tokens, TOKENS_KEPT, now));
+    let tokens: BTreeSet<&TokenKey> = tokens.take(FORGOTTEN_AT_ONCE).collect();
+    let instances = past(&kept.instances, INACTIVE_KEPT, now);
+    let instances = instances.filter(|key| !state.tenants.contains_key(&key.id));
+    let definitions = past(&kept.definitions, INACTIVE_KEPT, now).filter(|id| !is_used(state, id));
+    let tasks = tasks.into_iter().map(|key| Event::TaskForgotten(key.clone()));
+    let tokens = tokens
+        .into_iter()
+        .map(|(cluster, token)| Event::TokenForgotten { cluster: cluster.clone(), token: token.clone() });
+    tasks
+        .chain(past(&kept.services, INACTIVE_KEPT, now).map(|key| Event::ServiceForgotten(key.clone())))
+        .chain(instances.map(|key| Event::InstanceForgotten(key.clone())))
+        .chain(tokens)
+        .chain(definitions.map(|id| Event::DefinitionForgotten(id.clone())))
 }
 
-/// Registered, but never heard of again: what is left of a registration whose answer was lost.
-fn is_ghost(instance: &Instance, now: Timestamp) -> bool {
-    instance.version == 1
-        && !instance.is_connected()
-        && is_past(Some(instance.registered_at), INACTIVE_KEPT, now)
+/// Those of a set that were kept for long enough.
+fn past<T: Ord + Clone>(
+    set: &OrdSet<(Timestamp, T)>,
+    kept: Duration,
+    now: Timestamp,
+) -> impl Iterator<Item = &T> {
+    set.iter().take_while(move |(since, _)| since.plus(kept) <= now).map(|(_, thing)| thing)
 }
 
-fn is_past(since: Option<Timestamp>, kept: Duration, now: Timestamp) -> bool {
-    since.is_some_and(|since| since.plus(kept) <= now)
+/// A token holds for a day, but no longer than its tasks are remembered: SDKs make one for every call. Those of tasks that
+/// are forgotten now were used at the moment that the tasks were made.
+fn spent<'a>(state: &'a State, forgotten: &[&TaskKey]) -> Vec<&'a TokenKey> {
+    let standalone = |task: &&Arc<Task>| match task.origin {
+        Origin::Standalone => true,
+        Origin::Service { .. } => false,
+    };
+    let tasks = forgotten.iter().filter_map(|key| state.tasks.get(*key));
+    let moments: BTreeSet<Timestamp> = tasks.filter(standalone).map(|task| task.times.created).collect();
+    if moments.is_empty() {
+        return Vec::new();
+    }
+    let forgotten: BTreeSet<&TaskKey> = forgotten.iter().copied().collect();
+    let is_gone = |key: &TaskKey| forgotten.contains(key) || !state.tasks.contains_key(key);
+    let tokens = moments.into_iter().flat_map(|at| state.kept.tokens_at(at));
+    tokens.filter(|key| state.tokens.get(*key).is_some_and(|token| token.tasks.iter().all(is_gone))).collect()
 }
 
 fn is_used(state: &State, id: &DefinitionId) -> bool {
-    let by_task = state.patterns.contains_key(id);
-    let by_service = state.services.values().any(|service| {
-        service.definition == *id
-            || service.last_completed.as_ref() == Some(id)
-            || service.deployments.iter().any(|deployment| deployment.definition == *id)
-    });
-    by_task || by_service
+    state.patterns.contains_key(id) || state.kept.employers.contains_key(id)
 }

@@ -22,10 +22,12 @@ impl State {
             Event::DefinitionSaved(definition) => {
                 let family = self.families.entry(definition.id.family.clone()).or_default();
                 family.last_revision = family.last_revision.max(definition.id.revision);
-                self.definitions.insert(definition.id.clone(), definition.clone());
+                let replaced = self.definitions.insert(definition.id.clone(), definition.clone());
+                self.kept.change_definition(replaced.as_deref(), Some(definition));
             }
             Event::DefinitionForgotten(id) => {
-                self.definitions.remove(id);
+                let forgotten = self.definitions.remove(id);
+                self.kept.change_definition(forgotten.as_deref(), None);
             }
             Event::FamilySaved { family, last_revision } => {
                 let family = self.families.entry(family.clone()).or_default();
@@ -40,6 +42,7 @@ impl State {
             Event::ServiceForgotten(key) => {
                 let forgotten = self.services.remove(key);
                 self.agenda.change(forgotten.as_ref(), None);
+                self.kept.change_service(forgotten.as_deref(), None);
                 self.service_events.remove(key);
             }
             Event::ServiceLogged { service, event } => self.log(service, event),
@@ -64,10 +67,12 @@ impl State {
             }
             Event::TokenUsed(token) => {
                 let key = (token.cluster.clone(), token.token.clone());
-                self.tokens.insert(key, Arc::new(token.clone()));
+                let replaced = self.tokens.insert(key, Arc::new(token.clone()));
+                self.kept.change_token(replaced.as_deref(), Some(token));
             }
             Event::TokenForgotten { cluster, token } => {
-                self.tokens.remove(&(cluster.clone(), token.clone()));
+                let forgotten = self.tokens.remove(&(cluster.clone(), token.clone()));
+                self.kept.change_token(forgotten.as_deref(), None);
             }
         }
     }
@@ -80,7 +85,8 @@ impl State {
         } else {
             self.away.remove(&instance.key);
         }
-        self.instances.insert(instance.key.clone(), instance.clone());
+        let replaced = self.instances.insert(instance.key.clone(), instance.clone());
+        self.kept.change_instance(replaced.as_deref(), Some(instance));
         let offer = self.offer_of(instance);
         self.offer(&instance.key, Some(offer));
     }
@@ -96,7 +102,8 @@ impl State {
 
     fn forget_instance(&mut self, key: &InstanceKey) {
         self.away.remove(key);
-        self.instances.remove(key);
+        let forgotten = self.instances.remove(key);
+        self.kept.change_instance(forgotten.as_deref(), None);
         self.offer(key, None);
     }
 
@@ -112,6 +119,7 @@ impl State {
     pub(super) fn put_service(&mut self, service: &Arc<Service>) -> Option<Arc<Service>> {
         let replaced = self.services.insert(service.key.clone(), service.clone());
         self.agenda.change(replaced.as_ref(), Some(service));
+        self.kept.change_service(replaced.as_deref(), Some(service));
         replaced
     }
 

@@ -11,6 +11,7 @@ mod compact;
 mod event;
 mod host;
 mod instance;
+mod kept;
 mod lookup;
 mod presence;
 mod service;
@@ -32,6 +33,7 @@ pub use self::compact::{HexText, PortBinding};
 pub use self::event::{ContainerReport, Event, Report, Token};
 pub use self::host::{Admission, Offer, Usage};
 pub use self::instance::{Instance, InstanceStatus, Protocol, Resources};
+pub use self::kept::{Kept, TokenKey};
 pub use self::presence::{Presence, Whereabouts};
 pub use self::service::{
     Bounds, CircuitBreaker, Deployment, PropagateTags, Rollout, SETTLED_AFTER, Scheduling, Service,
@@ -62,7 +64,7 @@ pub struct State {
     /// Newest last, at most [`SERVICE_EVENTS_MAX`].
     pub service_events: OrdMap<ServiceKey, Vector<ServiceEvent>>,
     pub tasks: OrdMap<TaskKey, Arc<Task>>,
-    pub tokens: OrdMap<(Name, Name), Arc<Token>>,
+    pub tokens: OrdMap<TokenKey, Arc<Token>>,
 
     /// Derived: who is on an instance, where anybody is.
     pub tenants: OrdMap<InstanceId, Arc<Tenants>>,
@@ -85,6 +87,8 @@ pub struct State {
     pub ailing: OrdMap<ServiceKey, u32>,
     /// Derived: services by what moves them.
     pub agenda: Agenda,
+    /// Derived: what has ended and is remembered for a while.
+    pub kept: Kept,
     /// Derived: what tasks of a definition have in common, kept once for all of them. Which task it was taken from makes
     /// no difference to anything but memory.
     pub patterns: OrdMap<DefinitionId, Pattern>,
@@ -124,6 +128,7 @@ impl State {
             strengths: OrdMap::new(),
             ailing: OrdMap::new(),
             agenda: Agenda::default(),
+            kept: Kept::default(),
             patterns: OrdMap::new(),
             zones: OrdSet::new(),
             tallies: OrdMap::new(),
