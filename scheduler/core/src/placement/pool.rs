@@ -8,8 +8,9 @@
 //!
 //! Invariant: [`Pool::take`] gives what [`super::plain`] would choose.
 
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BinaryHeap};
+use std::iter::Peekable;
 use std::sync::Arc;
 
 use super::candidate::Candidate;
@@ -17,11 +18,14 @@ use super::score::{Ranks, Score, first_turn, own_ranks};
 use super::{Ask, Shortfall, peers};
 use crate::context::Context;
 use crate::ids::{InstanceId, InstanceKey};
-use crate::state::{Instance, State, Usage};
+use crate::state::{Instance, State};
 use crate::task_definition::{PLACEMENT_STRATEGIES_MAX, SpreadField, Strategy};
 
 /// The attribute that offers keep at hand.
 const ZONE: &str = "ecs.availability-zone";
+
+/// Buckets, and classes, that are looked for one by one before they are looked up: a cluster has a few zones.
+const FIRST_MAX: usize = 8;
 
 /// All candidates of one placement.
 #[derive(Debug)]
@@ -43,6 +47,8 @@ pub(super) struct Pool<'a> {
 #[derive(Debug, Default)]
 struct Spread<'a> {
     buckets: BTreeMap<&'a str, u32>,
+    /// Those that were made first. Names of zones are kept once, so most values are found here by where they are.
+    first: Vec<(&'a str, u32)>,
     counts: Vec<u32>,
 }
 
@@ -102,10 +108,13 @@ impl<'a> Pool<'a> {
             let buckets = self.buckets(&candidate);
             self.count(&buckets, candidate.peers());
             if has_room {
-                let class = *classes.entry(buckets).or_insert_with(|| {
-                    self.classes.push(Class { buckets, members: BinaryHeap::new() });
-                    members.push(Vec::new());
-                    members.len() - 1
+                let first = self.classes.iter().take(FIRST_MAX).position(|class| class.buckets == buckets);
+                let class = first.unwrap_or_else(|| {
+                    *classes.entry(buckets).or_insert_with(|| {
+                        self.classes.push(Class { buckets, members: BinaryHeap::new() });
+                        members.push(Vec::new());
+                        members.len() - 1
+                    })
                 });
                 members[class].push(self.member(index, context));
             }
@@ -196,10 +205,17 @@ impl<'a> Pool<'a> {
 
 impl<'a> Spread<'a> {
     fn bucket(&mut self, value: &'a str) -> u32 {
-        *self.buckets.entry(value).or_insert_with(|| {
+        if let Some((_, bucket)) = self.first.iter().find(|(known, _)| std::ptr::eq(*known, value)) {
+            return *bucket;
+        }
+        let bucket = *self.buckets.entry(value).or_insert_with(|| {
             self.counts.push(0);
             u32::try_from(self.counts.len() - 1).expect("fewer buckets than instances")
-        })
+        });
+        if self.first.len() < FIRST_MAX {
+            self.first.push((value, bucket));
+        }
+        bucket
     }
 }
 
@@ -229,13 +245,26 @@ fn candidates<'a>(state: &'a State, ask: &Ask<'_>, taken: &BTreeMap<InstanceId, 
     let mut taken = taken.iter().peekable();
     let mut candidates = Vec::new();
     for (key, offer) in state.offers_of(ask.cluster) {
-        while usage.next_if(|(other, _)| other.id < key.id).is_some() {}
-        while peers.next_if(|(id, _)| **id < key.id).is_some() {}
-        let usage =
-            usage.next_if(|(other, _)| other.id == key.id).map_or_else(Usage::default, |(_, usage)| *usage);
-        let peers = peers.next_if(|(id, _)| **id == key.id).map_or(0, |(_, count)| *count);
-        let taken = taken.next_if(|(id, _)| **id == key.id).map_or(0, |(_, count)| *count);
-        candidates.extend(Candidate::new(offer, usage, peers).map(|candidate| candidate.with_taken(taken)));
+        let usage = beside(&mut usage, key.id, |(other, _)| other.id).map(|(_, usage)| *usage);
+        let peers = beside(&mut peers, key.id, |(other, _)| **other).map(|(_, count)| *count);
+        let taken = beside(&mut taken, key.id, |(other, _)| **other).map(|(_, count)| *count);
+        let candidate = Candidate::new(offer, usage.unwrap_or_default(), peers.unwrap_or_default());
+        candidates.extend(candidate.map(|candidate| candidate.with_taken(taken.unwrap_or_default())));
     }
     candidates
+}
+
+/// What a list that is in the order of ids says of one of them, if it has come to it.
+fn beside<T>(
+    list: &mut Peekable<impl Iterator<Item = T>>,
+    wanted: InstanceId,
+    id: impl Fn(&T) -> InstanceId,
+) -> Option<T> {
+    loop {
+        match id(list.peek()?).cmp(&wanted) {
+            Ordering::Less => list.next(),
+            Ordering::Equal => return list.next(),
+            Ordering::Greater => return None,
+        };
+    }
 }
