@@ -5,6 +5,7 @@
 //!
 //! Invariant: fixed host ports are sorted and without repetition, and dynamic ports demand nothing.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -49,7 +50,7 @@ pub fn demand(definition: &ecs::TaskDefinition, overrides: Option<&ecs::TaskOver
         memory: task_memory(definition, overrides).unwrap_or_else(|| total(&effective, reserved)),
         ports_tcp: fixed_ports(definition, "tcp"),
         ports_udp: fixed_ports(definition, "udp"),
-        gpus: effective.iter().map(gpus).fold(0, u32::saturating_add),
+        gpus: effective.iter().map(|container| gpus(container)).fold(0, u32::saturating_add),
         attributes: attributes
             .iter()
             .filter_map(|attribute| attribute.name.as_deref())
@@ -67,10 +68,10 @@ pub fn shown_size(definition: &ecs::TaskDefinition, overrides: Option<&ecs::Task
     ShownSize { cpu: cpu.to_string(), memory: memory.to_string() }
 }
 
-fn effective_containers(
-    definition: &ecs::TaskDefinition,
+fn effective_containers<'a>(
+    definition: &'a ecs::TaskDefinition,
     overrides: Option<&ecs::TaskOverride>,
-) -> Vec<ecs::ContainerDefinition> {
+) -> Vec<Cow<'a, ecs::ContainerDefinition>> {
     containers(definition).iter().map(|container| apply(container, overrides)).collect()
 }
 
@@ -88,10 +89,11 @@ fn task_memory(definition: &ecs::TaskDefinition, overrides: Option<&ecs::TaskOve
 
 /// Absent and negative sizes count as nothing; the latter never pass registration.
 fn total(
-    containers: &[ecs::ContainerDefinition],
+    containers: &[Cow<'_, ecs::ContainerDefinition>],
     size: impl Fn(&ecs::ContainerDefinition) -> Option<i32>,
 ) -> u32 {
-    let sizes = containers.iter().filter_map(size).filter_map(|size| u32::try_from(size).ok());
+    let sizes =
+        containers.iter().filter_map(|container| size(container)).filter_map(|size| u32::try_from(size).ok());
     sizes.fold(0, u32::saturating_add)
 }
 

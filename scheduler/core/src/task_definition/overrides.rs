@@ -5,6 +5,7 @@
 //!
 //! Invariant: overrides that passed [`check_overrides`] name only containers of the definition.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use ecsr_api::ecs;
@@ -46,13 +47,13 @@ pub fn check_overrides(
     check_sums(definition, overrides)
 }
 
-/// The container as this run has it: environment merged by name, everything else replaced.
-pub fn apply(
-    container: &ecs::ContainerDefinition,
+/// The container as this run has it: environment merged by name, everything else replaced. Most runs change nothing.
+pub fn apply<'a>(
+    container: &'a ecs::ContainerDefinition,
     overrides: Option<&ecs::TaskOverride>,
-) -> ecs::ContainerDefinition {
+) -> Cow<'a, ecs::ContainerDefinition> {
+    let Some(changes) = override_of(name_of(container), overrides) else { return Cow::Borrowed(container) };
     let mut effective = container.clone();
-    let Some(changes) = override_of(name_of(container), overrides) else { return effective };
     effective.cpu = changes.cpu.or(effective.cpu);
     effective.memory = changes.memory.or(effective.memory);
     effective.memory_reservation = changes.memory_reservation.or(effective.memory_reservation);
@@ -62,7 +63,7 @@ pub fn apply(
     for variable in changes.environment.iter().flatten() {
         set_variable(effective.environment.get_or_insert_default(), variable);
     }
-    effective
+    Cow::Owned(effective)
 }
 
 /// The `overrides` of a task as DescribeTasks shows them: one entry per container, with what the call changed.
@@ -238,8 +239,8 @@ mod tests {
         }
         let empty = overrides(json!({"containerOverrides": [{"name": "app", "command": []}]}));
         let unchanged = &containers(&definition)[0];
-        assert_eq!(&apply(unchanged, Some(&empty)), unchanged);
-        assert_eq!(&apply(unchanged, None), unchanged);
+        assert_eq!(&*apply(unchanged, Some(&empty)), unchanged);
+        assert_eq!(&*apply(unchanged, None), unchanged);
     }
 
     #[test]

@@ -141,15 +141,16 @@ fn container(
     let mut definitions =
         document.into_iter().flat_map(|document| document.container_definitions.iter().flatten());
     let defined = definitions.find(|defined| defined.name.as_deref() == Some(&*container.name));
-    let effective =
-        defined.map(|defined| task_definition::apply(defined, Some(&task.overrides))).unwrap_or_default();
+    let effective = defined.map(|defined| task_definition::apply(defined, Some(&task.overrides)));
+    let effective = effective.as_deref();
+    let number = |member: fn(&ecs::ContainerDefinition) -> Option<i32>| effective.and_then(member);
     let ran = container.known != Known::Pending;
     let bound = ran || !container.network_bindings.is_empty();
     ecs::Container {
         container_arn: Some(arn::container(state, &task.key, container.id)),
         task_arn: Some(arn::task(state, &task.key)),
         name: Some(container.name.to_string()),
-        image: effective.image,
+        image: effective.and_then(|one| one.image.clone()),
         image_digest: container.image_digest.as_ref().map(ToString::to_string),
         runtime_id: container.runtime_id.as_ref().map(ToString::to_string),
         last_status: Some(container.known.as_str().to_owned()),
@@ -158,9 +159,9 @@ fn container(
         network_bindings: bound.then(|| container.network_bindings.iter().cloned().map(Into::into).collect()),
         network_interfaces: Some(Vec::new()),
         health_status: has_health(task).then(|| container.health.as_str().to_owned()),
-        cpu: Some(effective.cpu.unwrap_or(0).to_string()),
-        memory: effective.memory.map(|memory| memory.to_string()),
-        memory_reservation: effective.memory_reservation.map(|reservation| reservation.to_string()),
+        cpu: Some(number(|one| one.cpu).unwrap_or(0).to_string()),
+        memory: number(|one| one.memory).map(|memory| memory.to_string()),
+        memory_reservation: number(|one| one.memory_reservation).map(|reservation| reservation.to_string()),
         ..ecs::Container::default()
     }
 }
