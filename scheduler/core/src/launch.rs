@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use ecsr_api::ecs;
+use imbl::OrdSet;
 
 use crate::context::Context;
 use crate::ids::{ContainerId, Name, TaskId, TaskKey};
@@ -26,6 +27,27 @@ pub struct Launch<'a> {
     pub launch_type: LaunchType,
     pub enable_execute_command: bool,
     pub tags: Arc<Tags>,
+    pub known_names: KnownNames,
+}
+
+/// Names that the state holds already, so that tasks need no copies of their own. One that is missing here costs memory
+/// and changes nothing.
+#[derive(Debug, Clone, Default)]
+pub struct KnownNames {
+    /// Of the definition's containers.
+    pub containers: Arc<[Name]>,
+    pub zones: OrdSet<Name>,
+}
+
+impl KnownNames {
+    fn container(&self, text: &str) -> Name {
+        let known = self.containers.iter().find(|name| &***name == text);
+        known.cloned().unwrap_or_else(|| Name::from(text))
+    }
+
+    fn zone(&self, text: &str) -> Name {
+        self.zones.get(text).cloned().unwrap_or_else(|| Name::from(text))
+    }
 }
 
 impl Launch<'_> {
@@ -42,12 +64,12 @@ impl Launch<'_> {
             demand: self.demand.clone(),
             overrides: self.overrides.clone(),
             launch_type: self.launch_type,
-            availability_zone: instance.availability_zone().map(Name::from),
+            availability_zone: instance.availability_zone().map(|zone| self.known_names.zone(zone)),
             enable_execute_command: self.enable_execute_command,
             desired: Desired::Running,
             known: Known::Pending,
             acknowledged: false,
-            containers: containers.map(|definition| container(definition, context)).collect(),
+            containers: containers.map(|definition| self.container(definition, context)).collect(),
             tags: self.tags.clone(),
             times: Times {
                 created: context.now,
@@ -60,6 +82,22 @@ impl Launch<'_> {
             },
             stop: None,
             version: 1,
+        }
+    }
+
+    fn container(&self, definition: &ecs::ContainerDefinition, context: &mut Context) -> Container {
+        Container {
+            name: self.known_names.container(definition.name.as_deref().unwrap_or_default()),
+            id: ContainerId::fresh(context),
+            essential: definition.essential.unwrap_or(true),
+            known: Known::Pending,
+            runtime_id: None,
+            image_digest: None,
+            exit_code: None,
+            reason: None,
+            network_bindings: Box::default(),
+            health: Health::Unknown,
+            health_checked: is_health_checked(definition),
         }
     }
 }
@@ -76,22 +114,6 @@ pub fn needs(
         LaunchType::External => needs.attributes.push(EXTERNAL_CAPABILITY.into()),
     }
     Arc::new(needs)
-}
-
-fn container(definition: &ecs::ContainerDefinition, context: &mut Context) -> Container {
-    Container {
-        name: definition.name.as_deref().unwrap_or_default().into(),
-        id: ContainerId::fresh(context),
-        essential: definition.essential.unwrap_or(true),
-        known: Known::Pending,
-        runtime_id: None,
-        image_digest: None,
-        exit_code: None,
-        reason: None,
-        network_bindings: Box::default(),
-        health: Health::Unknown,
-        health_checked: is_health_checked(definition),
-    }
 }
 
 /// `["NONE"]` switches off the check that an image brings along.

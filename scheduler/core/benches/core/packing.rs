@@ -10,7 +10,7 @@ use std::sync::Arc;
 use ecsr_api::arn::Home;
 use ecsr_api::{Timestamp, ecs};
 use ecsr_core::ids::{DefinitionId, InstanceId, InstanceKey, Name};
-use ecsr_core::launch::Launch;
+use ecsr_core::launch::{KnownNames, Launch};
 use ecsr_core::placement::{self, Ask};
 use ecsr_core::state::InstanceStatus;
 use ecsr_core::state::{
@@ -107,6 +107,7 @@ fn packed(hosts: &[(u32, u32)], trace: &[Demand], strategy: &[Strategy], context
             launch_type: LaunchType::Ec2,
             enable_execute_command: false,
             tags: Arc::default(),
+            known_names: KnownNames::default(),
         };
         state.apply(&Event::TaskPlaced(Arc::new(launch.on(instance, context))));
     }

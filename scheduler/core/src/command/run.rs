@@ -9,7 +9,7 @@ use super::tick::TOKENS_KEPT;
 use super::{Decision, Reply};
 use crate::context::Context;
 use crate::ids::{Name, TaskKey};
-use crate::launch::{Launch, needs};
+use crate::launch::{KnownNames, Launch, needs};
 use crate::names;
 use crate::placement::{self, Ask, Shortfall};
 use crate::refusal::{Refusal, invalid};
@@ -193,8 +193,10 @@ impl<'a> Order<'a> {
             launch_type,
             enable_execute_command: call.execute_command.unwrap_or(false),
             tags: Arc::new(tags(state, call, definition)?),
+            known_names: KnownNames::default(),
         };
-        Ok(Self { launch })
+        let cluster = resolve::cluster_name(state, call.cluster)?;
+        Ok(Self { launch: state.with_shared_parts(launch, &cluster) })
     }
 }
 

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::{Ask, Placement, place, plain};
 use crate::context::Context;
 use crate::ids::{DefinitionId, InstanceId, InstanceKey, Name};
-use crate::launch::Launch;
+use crate::launch::{KnownNames, Launch};
 use crate::query;
 use crate::state::{
     Definition, DefinitionStatus, Event, Instance, InstanceStatus, LaunchType, Origin, Presence, Resources,
@@ -135,6 +135,7 @@ fn state(machines: &[Machine], loads: &[Load], context: &mut Context) -> State {
             launch_type: LaunchType::Ec2,
             enable_execute_command: false,
             tags: Arc::default(),
+            known_names: KnownNames::default(),
         };
         if let Some(instance) = instances.get(*place) {
             state.apply(&Event::TaskPlaced(Arc::new(launch.on(instance, context))));

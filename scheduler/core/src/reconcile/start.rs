@@ -7,7 +7,7 @@ use super::service::{Repeated, TASKS_PER_EVENT, complain};
 use super::{Plan, journal_words};
 use crate::context::Context;
 use crate::ids::{InstanceKey, Name, TaskKey};
-use crate::launch::{Launch, needs};
+use crate::launch::{KnownNames, Launch, needs};
 use crate::placement::{self, Ask, Shortfall};
 use crate::state::{Definition, Event, Instance, Origin, PropagateTags, Service, State, Tags};
 use crate::task_definition::{Constraint, Demand, SpreadField, Strategy, strategies, task_constraints};
@@ -46,9 +46,9 @@ impl Needs {
         }
     }
 
-    fn launch<'a>(&'a self, service: &Service) -> Launch<'a> {
+    fn launch<'a>(&'a self, state: &State, service: &Service) -> Launch<'a> {
         let deployment = service.primary().id;
-        Launch {
+        let launch = Launch {
             definition: &self.definition,
             origin: Origin::Service { name: service.key.name.clone(), deployment },
             group: self.group.clone(),
@@ -59,7 +59,9 @@ impl Needs {
             launch_type: service.spec.launch_type,
             enable_execute_command: service.spec.enable_execute_command,
             tags: Arc::new(task_tags(service, &self.definition)),
-        }
+            known_names: KnownNames::default(),
+        };
+        state.with_shared_parts(launch, &service.key.cluster)
     }
 }
 
@@ -92,7 +94,7 @@ pub(super) fn start_on(
     instances: &[Arc<Instance>],
     context: &mut Context,
 ) {
-    let launch = needs.launch(service);
+    let launch = needs.launch(plan.state, service);
     let mut started: Vec<TaskKey> = Vec::with_capacity(instances.len());
     for instance in instances {
         let task = launch.on(instance, context);

@@ -17,7 +17,9 @@ impl State {
     pub fn apply(&mut self, event: &Event) {
         match event {
             Event::ClusterSaved(cluster) => {
-                self.clusters.insert(cluster.name.clone(), cluster.clone());
+                // The name that is there already stays: it stands in the key of everything in the cluster.
+                let known = self.clusters.get_key_value(&cluster.name).map(|(name, _)| name.clone());
+                self.clusters.insert(known.unwrap_or_else(|| cluster.name.clone()), cluster.clone());
             }
             Event::DefinitionSaved(definition) => {
                 let family = self.families.entry(definition.id.family.clone()).or_default();
@@ -79,6 +81,7 @@ impl State {
 
     /// The only way that an instance enters or changes: its offer and the index of those that are away follow.
     pub(super) fn put_instance(&mut self, instance: &Arc<Instance>) {
+        let instance = &self.shared_instance(instance);
         let in_use = instance.status != InstanceStatus::Inactive;
         if in_use && !instance.presence.serves() {
             self.away.insert(instance.key.clone());
