@@ -52,7 +52,7 @@ impl State {
                 let task = self.shared(task);
                 self.put_task(None, Some(task));
             }
-            Event::TaskAcknowledged(key) => self.change_task(key, |task| task.acknowledged = true),
+            Event::TaskAcknowledged(key) => self.amend_task(key, |task| task.acknowledged = true),
             Event::TaskStopRequested { task, at, stop } => {
                 self.change_task(task, |task| request_stop(task, *at, stop));
             }
@@ -65,7 +65,7 @@ impl State {
                 self.put_task(task, None);
             }
             Event::TaskTagged { task, tags } => {
-                self.change_task(task, |task| task.tags = Arc::new(tags.clone()));
+                self.amend_task(task, |task| task.tags = Arc::new(tags.clone()));
             }
             Event::TokenUsed(token) => {
                 let key = (token.cluster.clone(), token.token.clone());
@@ -142,7 +142,14 @@ impl State {
         }
     }
 
-    /// The only way that a task enters, changes or leaves: indexes and counters follow here and nowhere else.
+    /// A change that no index or counter follows.
+    fn amend_task(&mut self, key: &TaskKey, change: impl FnOnce(&mut Task)) {
+        if let Some(task) = self.tasks.get_mut(key) {
+            change(Arc::make_mut(task));
+        }
+    }
+
+    /// The only way that a task enters, leaves or changes in what is counted: indexes and counters follow here and nowhere else.
     pub(super) fn put_task(&mut self, old: Option<Arc<Task>>, new: Option<Arc<Task>>) {
         match (&old, &new) {
             (Some(old), Some(new)) if old.is_live() && new.is_live() => self.reindex(old, new),
