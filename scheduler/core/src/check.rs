@@ -47,6 +47,7 @@ fn indexes(state: &State) -> Vec<String> {
     // Which task a pattern was taken from is of no consequence.
     let counted = |(id, pattern): (&DefinitionId, &Pattern)| (id.clone(), pattern.tasks);
     let compared = [
+        ("active_definitions", fresh.active_definitions == state.active_definitions),
         ("tenants", fresh.tenants == state.tenants),
         ("service_tasks", fresh.service_tasks == state.service_tasks),
         ("stopped_tasks", fresh.stopped_tasks == state.stopped_tasks),

@@ -390,6 +390,7 @@ fn the_events_of_a_state_build_it_again() {
         service_events,
         tasks,
         tokens,
+        active_definitions,
         tenants,
         service_tasks,
         stopped_tasks,
@@ -410,6 +411,7 @@ fn the_events_of_a_state_build_it_again() {
     assert_eq!((&again.definitions, &again.instances), (definitions, instances));
     assert_eq!((&again.services, &again.service_events), (services, service_events));
     assert_eq!((&again.tasks, &again.tokens), (tasks, tokens));
+    assert_eq!(&again.active_definitions, active_definitions);
     assert_eq!((&again.tenants, &again.service_tasks), (tenants, service_tasks));
     assert_eq!((&again.stopped_tasks, &again.offers, &again.peers), (stopped_tasks, offers, peers));
     assert_eq!((&again.usage, &again.away, &again.tallies), (usage, away, tallies));

@@ -7,8 +7,9 @@ use imbl::OrdMap;
 
 use super::strength::{Footing, strengthened};
 use super::{
-    Container, ContainerReport, Desired, Event, Health, Instance, InstanceStatus, Known, Offer, PortBinding,
-    Presence, Report, SERVICE_EVENTS_MAX, Service, ServiceEvent, State, Stop, Tally, Task, Usage,
+    Container, ContainerReport, Definition, DefinitionStatus, Desired, Event, Health, Instance,
+    InstanceStatus, Known, Offer, PortBinding, Presence, Report, SERVICE_EVENTS_MAX, Service, ServiceEvent,
+    State, Stop, Tally, Task, Usage,
 };
 use crate::ids::{InstanceKey, Name, ServiceKey, TaskKey};
 
@@ -22,13 +23,11 @@ impl State {
                 self.clusters.insert(known.unwrap_or_else(|| cluster.name.clone()), cluster.clone());
             }
             Event::DefinitionSaved(definition) => {
-                let family = self.families.entry(definition.id.family.clone()).or_default();
-                family.last_revision = family.last_revision.max(definition.id.revision);
-                let replaced = self.definitions.insert(definition.id.clone(), definition.clone());
-                self.kept.change_definition(replaced.as_deref(), Some(definition));
+                self.save_definition(definition);
             }
             Event::DefinitionForgotten(id) => {
                 let forgotten = self.definitions.remove(id);
+                self.active_definitions.remove(id);
                 self.kept.change_definition(forgotten.as_deref(), None);
             }
             Event::FamilySaved { family, last_revision } => {
@@ -77,6 +76,22 @@ impl State {
                 self.kept.change_token(forgotten.as_deref(), None);
             }
         }
+    }
+
+    fn save_definition(&mut self, definition: &Arc<Definition>) {
+        let id = &definition.id;
+        let family = self.families.entry(id.family.clone()).or_default();
+        family.last_revision = family.last_revision.max(id.revision);
+        match definition.status {
+            DefinitionStatus::Active => {
+                self.active_definitions.insert(id.clone());
+            }
+            DefinitionStatus::Inactive | DefinitionStatus::DeleteInProgress => {
+                self.active_definitions.remove(id);
+            }
+        }
+        let replaced = self.definitions.insert(id.clone(), definition.clone());
+        self.kept.change_definition(replaced.as_deref(), Some(definition));
     }
 
     /// The only way that an instance enters or changes: its offer and the index of those that are away follow.

@@ -4,8 +4,8 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use super::{
-    Cluster, ClusterStatus, Definition, DefinitionStatus, Instance, Known, LaunchType, Offer, Protocol,
-    Service, ServiceStatus, State, Tally, Task, Usage,
+    Cluster, ClusterStatus, Definition, Instance, Known, LaunchType, Offer, Protocol, Service, ServiceStatus,
+    State, Tally, Task, Usage,
 };
 use crate::ids::{DefinitionId, InstanceId, InstanceKey, Name, ServiceKey, TaskId, TaskKey};
 
@@ -18,10 +18,8 @@ impl State {
     /// The latest ACTIVE revision of a family.
     pub fn latest_definition(&self, family: &Name) -> Option<&Arc<Definition>> {
         let revision = |revision| DefinitionId { family: family.clone(), revision };
-        let all = self.definitions.range(revision(0)..=revision(u32::MAX));
-        all.rev()
-            .map(|(_, definition)| definition)
-            .find(|definition| definition.status == DefinitionStatus::Active)
+        let mut active = self.active_definitions.range(revision(0)..=revision(u32::MAX));
+        active.next_back().and_then(|id| self.definitions.get(id))
     }
 
     /// The instances of a cluster, in the order of their ids.
