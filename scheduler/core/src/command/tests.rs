@@ -1,8 +1,11 @@
 //! What callers and agents are answered, where the answer depends on what was before.
 
+use std::time::Duration;
+
 use ecsr_api::ecs;
 
-use super::{Command, Reply};
+use super::tick::TOKENS_KEPT;
+use super::{Command, Reply, STOPPED_TASKS_KEPT};
 use crate::ids::{InstanceKey, TaskKey};
 use crate::refusal::Refusal;
 use crate::state::{Desired, InstanceStatus, Known, StopCode};
@@ -68,6 +71,27 @@ fn an_instance_is_bound_to_the_agents_key_that_registered_it_last() {
     check(by("AKIA1"), Some("AKIA1"));
     check(by("AKIA2"), Some("AKIA2"));
     check(Command::RegisterContainerInstance(request()), Some("AKIA2"));
+}
+
+#[test]
+fn a_token_is_forgotten_with_the_last_of_its_tasks_but_lasts_no_longer_than_a_day() {
+    let (mut world, _) = world();
+    let call =
+        |token: &str| run(|request| (request.client_token, request.count) = (Some(token.into()), Some(2)));
+    let short = tasks(world.must(call("short")));
+    world.must(call("long"));
+    let kept_after = |world: &mut World, time: Duration| {
+        world.now = world.now.plus(time);
+        world.must(Command::Tick);
+        world.state.tokens.keys().map(|(_, token)| token.to_string()).collect::<Vec<_>>()
+    };
+    world.report(&short[0], "STOPPED");
+    assert_eq!(kept_after(&mut world, STOPPED_TASKS_KEPT), ["long", "short"]);
+    assert!(!world.state.tasks.contains_key(&short[0]), "a task is forgotten an hour after its end");
+    world.report(&short[1], "STOPPED");
+    assert_eq!(kept_after(&mut world, STOPPED_TASKS_KEPT), ["long"]);
+    assert_eq!(kept_after(&mut world, TOKENS_KEPT / 2), ["long"]);
+    assert_eq!(kept_after(&mut world, TOKENS_KEPT / 2), [""; 0]);
 }
 
 #[test]

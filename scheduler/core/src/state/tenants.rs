@@ -92,3 +92,28 @@ fn insert<T>(list: &mut Vec<T>, place: usize, item: T) {
     }
     list.insert(place, item);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::testing::{World, task_id};
+
+    #[test]
+    fn whoever_is_on_an_instance_is_found_and_leaves_nothing_behind() {
+        let mut world = World::with_service();
+        world.add_task(0xff, |_| {});
+        world.add_task(0x01, |_| {});
+        let tenants =
+            |world: &World| world.state.tenants.get(&world.instance.id).cloned().unwrap_or_default();
+        let here = tenants(&world);
+        assert_eq!(here.tasks(), [0x01, 0xa1, 0xa2, 0xff].map(task_id));
+        assert!(here.has(task_id(0xa2)) && !here.has(task_id(0x02)));
+        assert_eq!(here.ports().collect::<Vec<_>>(), [(Protocol::Tcp, 32768)]);
+        assert!(here.holds(Protocol::Tcp, 32768) && !here.holds(Protocol::Udp, 32768));
+        let mut left = Tenants::clone(&here);
+        for task in world.state.tasks.values() {
+            left.remove(task);
+        }
+        assert_eq!(left, Tenants::default());
+    }
+}
