@@ -64,7 +64,8 @@ enum Verb {
     #[command(subcommand)]
     Instance(verb::instance::Verb),
     Key(verb::key::Args),
-    Journal(verb::journal::Args),
+    #[command(subcommand)]
+    Journal(verb::journal::Verb),
     #[command(after_help = verb::scheduler::EXAMPLES)]
     Scheduler(verb::scheduler::Args),
     #[command(after_help = verb::agent::EXAMPLES)]
@@ -113,7 +114,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Verb::Task(verb) => client(globals, async |session| verb::task::run(session, verb).await),
         Verb::Instance(verb) => client(globals, async |session| verb::instance::run(session, verb).await),
         Verb::Key(args) => verb::key::run(globals, args),
-        Verb::Journal(args) => verb::journal::run(globals, &args),
+        Verb::Journal(verb) => verb::journal::run(globals, verb),
         Verb::Scheduler(args) => several_threads()?.block_on(verb::scheduler::run(globals, args)),
         Verb::Agent(args) => one_thread()?.block_on(verb::agent::run(globals, args)),
         Verb::Completions(args) => verb::completions::run(&args),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::agents::{Hosts, Sessions};
+use crate::agents::{Hosts, Sessions, Templates};
 use crate::auth::Authenticator;
 use crate::clock::Clock;
 use crate::driver::Driver;
@@ -23,6 +23,7 @@ pub(crate) struct App {
     pub sessions: Sessions,
     pub hosts: Hosts,
     pub roles: Roles,
+    pub templates: Templates,
     pub clock: Clock,
     pub entropy: Entropy,
     /// Base URL that agents are told to connect to, when it was configured.

@@ -1,9 +1,8 @@
-//! What `ecsr journal` does with a data directory, or with a journal on etcd: verify it, show it, copy it.
+//! What `ecsr journal` does with a data directory: verify it, show it, copy it.
 //!
 //! A journal that no scheduler uses is read where it lies, and nothing of it is changed. One that is in use is copied
-//! through the [control socket](crate::control) of its scheduler; etcd shows one as it was at one moment, whoever uses it.
-//! A backup is a data directory like any other: a scheduler is started on it, or it is put in the place of the one that
-//! was lost.
+//! through the [control socket](crate::control) of its scheduler. A backup is a data directory like any other: a
+//! scheduler is started on it, or it is put in the place of the one that was lost.
 //!
 //! Invariant: a backup appears under its name when it is whole and durable, or not at all.
 
@@ -17,10 +16,8 @@ use ecsr_core::State;
 
 use crate::control;
 use crate::driver::{RecoveryError, survey};
-use crate::journal::etcd::{Location, Reader};
 use crate::journal::record::{self, Line};
-use crate::journal::{self, EmbeddedJournal, Entry, Journal, Loaded, Rejected, Visitor};
-use crate::keys::{self, KeyFile, SharedKeys};
+use crate::journal::{self, EmbeddedJournal, Entry, Journal, Rejected};
 
 /// Longest line of the answer's head. The scheduler is asked by us and answers with little.
 const HEAD_LINES_MAX: usize = 32;
@@ -34,8 +31,6 @@ pub enum Error {
     Journal(#[from] journal::Error),
     #[error(transparent)]
     Recovery(#[from] RecoveryError),
-    #[error(transparent)]
-    Keys(#[from] keys::Error),
     #[error("cannot talk to the scheduler through {path}")]
     Control { path: PathBuf, source: io::Error },
     #[error("the scheduler refused to give a copy: {0}")]
@@ -48,15 +43,6 @@ pub enum Error {
     Write { path: PathBuf, source: io::Error },
     #[error("cannot show the journal")]
     Show(#[source] io::Error),
-}
-
-/// Where a journal lies.
-#[derive(Debug, Clone, Copy)]
-pub enum Place<'a> {
-    /// In a data directory.
-    Directory(&'a Path),
-    /// On etcd. Not to be read on a runtime.
-    Etcd(&'a Location),
 }
 
 /// What a journal holds, and what is wrong with it.
@@ -81,9 +67,8 @@ pub struct Report {
 }
 
 /// Reads everything, as a start would, and checks what comes out of it.
-pub fn verify(place: Place<'_>) -> Result<Report, Error> {
-    let journal = open(place)?;
-    let surveyed = survey(|visit| journal.inspect(visit))?;
+pub fn verify(data_dir: &Path) -> Result<Report, Error> {
+    let surveyed = survey(&open(data_dir)?)?;
     let state = &surveyed.state;
     let State { clusters, definitions, services, instances, tasks, .. } = state;
     Ok(Report {
@@ -103,13 +88,13 @@ pub fn verify(place: Place<'_>) -> Result<Report, Error> {
 }
 
 /// Writes everything that is kept, one JSON object a line: the snapshot's, then the records.
-pub fn export(place: Place<'_>, out: &mut dyn Write) -> Result<(), Error> {
-    match (open(place), place) {
-        (Err(Error::Journal(journal::Error::InUse { .. })), Place::Directory(data_dir)) => {
+pub fn export(data_dir: &Path, out: &mut dyn Write) -> Result<(), Error> {
+    match open(data_dir) {
+        Err(Error::Journal(journal::Error::InUse { .. })) => {
             ask(data_dir, &mut |line| out.write_all(line).map_err(Error::Show))?;
         }
-        (Err(error), _) => return Err(error),
-        (Ok(journal), _) => {
+        Err(error) => return Err(error),
+        Ok(journal) => {
             let mut failed = None;
             let shown = journal.inspect(&mut |entry| {
                 let written = match entry {
@@ -131,8 +116,8 @@ pub fn export(place: Place<'_>, out: &mut dyn Write) -> Result<(), Error> {
     out.flush().map_err(Error::Show)
 }
 
-/// Copies the journal and the access keys, in use or not, into the new directory `target`.
-pub fn backup(place: Place<'_>, target: &Path) -> Result<(), Error> {
+/// Copies the journal and the access keys of `data_dir`, in use or not, into the new directory `target`.
+pub fn backup(data_dir: &Path, target: &Path) -> Result<(), Error> {
     if fs::read_dir(target).is_ok_and(|mut entries| entries.next().is_some()) || target.is_file() {
         return Err(Error::Exists(target.to_owned()));
     }
@@ -143,7 +128,7 @@ pub fn backup(place: Place<'_>, target: &Path) -> Result<(), Error> {
         Ok(()) | Err(_) => {}
     }
     DirBuilder::new().recursive(true).mode(0o700).create(&unfinished).map_err(written)?;
-    let copied = copy(place, &unfinished);
+    let copied = copy(data_dir, &unfinished);
     if copied.is_err() {
         // What is wrong is said already; a directory that stays is replaced by the next backup.
         let _ = fs::remove_dir_all(&unfinished);
@@ -160,65 +145,32 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     path.with_file_name(name)
 }
 
-fn copy(place: Place<'_>, target: &Path) -> Result<(), Error> {
+fn copy(data_dir: &Path, target: &Path) -> Result<(), Error> {
     let mut copy = Copy::begin(target)?;
-    match (open(place), place) {
-        (Err(Error::Journal(journal::Error::InUse { .. })), Place::Directory(data_dir)) => {
-            copy.take_lines(data_dir)?;
-        }
-        (Err(error), _) => return Err(error),
-        (Ok(journal), _) => copy.take_entries(&journal)?,
+    match open(data_dir) {
+        Err(Error::Journal(journal::Error::InUse { .. })) => copy.take_lines(data_dir)?,
+        Err(error) => return Err(error),
+        Ok(journal) => copy.take_entries(&journal)?,
     }
     drop(copy);
-    match place {
-        Place::Directory(data_dir) => copy_keys(data_dir, target)?,
-        Place::Etcd(location) => {
-            let reader = Reader::open(location)?;
-            let keys = reader.finish(SharedKeys::beside(reader.log().clone(), location).list())?;
-            KeyFile::open(target)?.restore(keys)?;
-        }
-    }
-    sync(target).map_err(|source| Error::Write { path: target.to_owned(), source })
-}
-
-fn copy_keys(data_dir: &Path, target: &Path) -> Result<(), Error> {
     let (keys, kept) = (data_dir.join("keys.json"), target.join("keys.json"));
     let copied = match fs::copy(&keys, &kept) {
         Ok(_) => File::open(&kept).and_then(|file| file.sync_all()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
     };
-    copied.map_err(|source| Error::Write { path: kept, source })
+    copied.and_then(|()| sync(target)).map_err(|source| Error::Write { path: kept, source })
 }
 
 fn sync(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-/// A journal of which nothing is changed.
-enum Readable {
-    Embedded(EmbeddedJournal),
-    Etcd(Reader),
-}
-
-impl Readable {
-    fn inspect(&self, visit: &mut Visitor<'_>) -> Result<Loaded, journal::Error> {
-        match self {
-            Self::Embedded(journal) => journal.inspect(visit),
-            Self::Etcd(reader) => reader.inspect(visit),
-        }
-    }
-}
-
-/// The journal of a place that has one.
-fn open(place: Place<'_>) -> Result<Readable, Error> {
-    let data_dir = match place {
-        Place::Directory(data_dir) => data_dir,
-        Place::Etcd(location) => return Ok(Readable::Etcd(Reader::open(location)?)),
-    };
+/// The journal of a directory that has one.
+fn open(data_dir: &Path) -> Result<EmbeddedJournal, Error> {
     let path = EmbeddedJournal::path_in(data_dir);
     match path.try_exists() {
-        Ok(true) => Ok(Readable::Embedded(EmbeddedJournal::open(data_dir)?)),
+        Ok(true) => Ok(EmbeddedJournal::open(data_dir)?),
         Ok(false) => Err(Error::Missing(data_dir.to_owned())),
         Err(source) => Err(Error::Write { path, source }),
     }
@@ -255,7 +207,7 @@ impl Copy {
     }
 
     /// Takes over what lies in another journal, as it is.
-    fn take_entries(&mut self, from: &Readable) -> Result<(), Error> {
+    fn take_entries(&mut self, from: &EmbeddedJournal) -> Result<(), Error> {
         let mut failed = None;
         let shown = from.inspect(&mut |entry| {
             let taken = match entry {

@@ -180,15 +180,6 @@ impl KeyFile {
         Ok(in_order(self.read()?))
     }
 
-    /// Puts these keys in the place of those that are there.
-    pub(crate) fn restore(&self, keys: Vec<AccessKey>) -> Result<(), Error> {
-        let keys = keys.into_iter().map(|key| (key.id.clone(), key)).collect();
-        self.change(|there| {
-            *there = keys;
-            Ok(())
-        })
-    }
-
     /// Takes a key back. Requests signed with it are refused from here on.
     pub fn delete(&self, id: &str) -> Result<(), Error> {
         self.change(|keys| keys.remove(id).map(|_| ()).ok_or_else(|| Error::Unknown(id.to_owned())))

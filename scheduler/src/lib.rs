@@ -50,7 +50,7 @@ use ecsr_core::command::Command;
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 
-use crate::agents::{Hosts, Sessions};
+use crate::agents::{Hosts, Sessions, Templates};
 use crate::app::App;
 use crate::auth::Authenticator;
 use crate::clock::Clock;
@@ -279,6 +279,7 @@ async fn serve(
     let advertise = config.advertise;
     let app = Arc::new(App {
         roles: Roles::new(config.roles.as_ref(), entropy.clone()),
+        templates: Templates::default(),
         driver,
         authority: Authority::Alone,
         authenticator,

@@ -1,12 +1,11 @@
-//! `ecsr journal`: what the local scheduler keeps, or several on etcd, looked after from outside. Nothing here changes a
-//! journal; one of a data directory that is in use is copied through its scheduler.
+//! `ecsr journal`: what the local scheduler keeps, looked after from outside. Nothing here changes a journal; one that
+//! is in use is copied through its scheduler.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use ecsr_scheduler::backup::{self, Error, Place, Report};
-use ecsr_scheduler::journal::{self, Location};
-use ecsr_scheduler::keys;
+use ecsr_scheduler::backup::{self, Error, Report};
+use ecsr_scheduler::journal;
 use serde_json::json;
 
 use crate::error::{Failure, Kind, in_full, not_found};
@@ -15,20 +14,9 @@ use crate::output::show;
 use crate::output::text::text;
 
 /// Verify, export and back up what the local scheduler keeps
-#[derive(Debug, clap::Args)]
-pub(crate) struct Args {
-    /// The journal that several schedulers share, instead of that of the data directory
-    #[arg(long, global = true, env = "ECSR_JOURNAL", value_name = "etcd://HOST[:PORT],.../PREFIX")]
-    journal: Option<Location>,
-
-    #[command(subcommand)]
-    verb: Verb,
-}
-
-/// What is done with the journal.
 #[derive(Debug, clap::Subcommand)]
-enum Verb {
-    /// Read the whole journal, as a start would, and check what it holds; no scheduler may run on the data directory
+pub(crate) enum Verb {
+    /// Read the whole journal, as a start would, and check what it holds; the scheduler must not run
     #[command(after_help = "Example:\n  ecsr journal verify --data-dir /srv/backup/2026-11-23")]
     Verify,
     /// Print the journal, one JSON object a line: the snapshot, then the records
@@ -39,7 +27,6 @@ enum Verb {
 Examples:
   ecsr journal backup /srv/backup/2026-11-23
   ecsr scheduler --data-dir /srv/backup/2026-11-23
-  ecsr journal backup /srv/backup/shared --journal etcd://10.0.0.1,10.0.0.2,10.0.0.3/ecsr
 
 The copy is a data directory: to restore it, start a scheduler on it, or put it in the place of the one that was lost.")]
     Backup(BackupArgs),
@@ -47,23 +34,19 @@ The copy is a data directory: to restore it, start a scheduler on it, or put it 
 
 /// Arguments of `journal backup`.
 #[derive(Debug, clap::Args)]
-struct BackupArgs {
+pub(crate) struct BackupArgs {
     /// The directory to make
     #[arg(value_name = "DIR")]
     target: PathBuf,
 }
 
 /// Runs the verb.
-pub(crate) fn run(globals: &Globals, args: &Args) -> anyhow::Result<()> {
+pub(crate) fn run(globals: &Globals, verb: Verb) -> anyhow::Result<()> {
     let data_dir = globals.data_dir()?;
-    let place = match &args.journal {
-        Some(location) => Place::Etcd(location),
-        None => Place::Directory(&data_dir),
-    };
-    match &args.verb {
-        Verb::Verify => verify(globals, place),
-        Verb::Export => export(place),
-        Verb::Backup(args) => back_up(globals, place, args),
+    match verb {
+        Verb::Verify => verify(globals, &data_dir),
+        Verb::Export => export(&data_dir),
+        Verb::Backup(args) => back_up(globals, &data_dir, &args),
     }
 }
 
@@ -74,15 +57,12 @@ fn failed(error: Error) -> Failure {
         }
         Error::Journal(journal::Error::InUse { .. }) => Failure::new(Kind::Failed, in_full(&error))
             .hint("`ecsr journal backup DIR` copies it while it is used; verify the copy"),
-        Error::Journal(journal::Error::Etcd(_)) | Error::Keys(keys::Error::Shared(_)) => {
-            Failure::new(Kind::Unreachable, in_full(&error))
-        }
         error => Failure::new(Kind::Failed, in_full(&error)),
     }
 }
 
-fn verify(globals: &Globals, place: Place<'_>) -> anyhow::Result<()> {
-    let report = backup::verify(place).map_err(failed)?;
+fn verify(globals: &Globals, data_dir: &Path) -> anyhow::Result<()> {
+    let report = backup::verify(data_dir).map_err(failed)?;
     let Report { account, region, epoch, records, events_in_snapshot, events_after_snapshot, .. } = &report;
     let Report { clusters, task_definitions, services, container_instances, tasks, contradictions, .. } =
         &report;
@@ -131,17 +111,17 @@ fn verify(globals: &Globals, place: Place<'_>) -> anyhow::Result<()> {
     }
 }
 
-fn export(place: Place<'_>) -> anyhow::Result<()> {
+fn export(data_dir: &Path) -> anyhow::Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
-    match backup::export(place, &mut out) {
+    match backup::export(data_dir, &mut out) {
         // Passed on as it is: a reader that went away is no failure.
         Err(Error::Show(error)) => Err(error.into()),
         exported => Ok(exported.map_err(failed)?),
     }
 }
 
-fn back_up(globals: &Globals, place: Place<'_>, args: &BackupArgs) -> anyhow::Result<()> {
-    backup::backup(place, &args.target).map_err(failed)?;
+fn back_up(globals: &Globals, data_dir: &Path, args: &BackupArgs) -> anyhow::Result<()> {
+    backup::backup(data_dir, &args.target).map_err(failed)?;
     show(globals.output, &json!({"directory": args.target}), |shown| {
         format!("backed up to {}", text(shown, "directory"))
     })

@@ -53,7 +53,8 @@ pub(super) async fn serve(app: Arc<App>, socket: WebSocket, session: Session, jo
     let news = app.driver.subscribe(&key);
     let roles = if app.roles.are_available() { Roles::WithinReach } else { Roles::OutOfReach };
     let (number, seed) = (app.clock.number(), app.entropy.seed());
-    let opening = Opening { instance: key.clone(), version_info, roles, number, seed };
+    let templates = app.templates.clone();
+    let opening = Opening { instance: key.clone(), version_info, roles, templates, number, seed };
     let mut channel = Channel {
         app: &app,
         socket,

@@ -21,7 +21,7 @@ use ecsr_core::{Context, State, resolve};
 
 use super::grants::{Assumed, Grants, News as GrantNews, Roles, Wish};
 use super::outbox::Outbox;
-use super::payload;
+use super::payload::{self, Templates};
 use crate::driver::News;
 
 /// Most tasks in one payload. A whole service's start on one instance fits in one.
@@ -87,6 +87,7 @@ pub struct Opening {
     /// As the agent said them in its handshake.
     pub version_info: ecs::VersionInfo,
     pub roles: Roles,
+    pub templates: Templates,
     /// A number that no earlier message to the instance exceeds; agents drop what is numbered lower.
     pub number: i64,
     /// Out of which message ids are made.
@@ -99,6 +100,7 @@ pub struct Conversation {
     instance: InstanceKey,
     version_info: ecs::VersionInfo,
     outbox: Outbox,
+    templates: Templates,
     grants: Grants,
     manifest: Manifest,
     announcement: Announcement,
@@ -137,11 +139,12 @@ enum Announcement {
 impl Conversation {
     /// A conversation at its beginning. [`Conversation::timer`] is due at once and opens it.
     pub fn new(opening: Opening) -> Self {
-        let Opening { instance, version_info, roles, number, seed } = opening;
+        let Opening { instance, version_info, roles, templates, number, seed } = opening;
         Self {
             instance,
             version_info,
             outbox: Outbox::default(),
+            templates,
             grants: Grants::new(roles),
             manifest: Manifest::Due,
             announcement: Announcement::Due,
@@ -341,7 +344,11 @@ impl Conversation {
 
     fn with_credentials(&self, state: &State, task: &Task) -> acs::Task {
         let (role_credentials, execution_role_credentials) = self.grants.of_task(&task.key);
-        acs::Task { role_credentials, execution_role_credentials, ..payload::task(state, task) }
+        acs::Task {
+            role_credentials,
+            execution_role_credentials,
+            ..payload::task(state, task, &self.templates)
+        }
     }
 
     fn send_credentials(&mut self, state: &State, wish: &Wish, credentials: &acs::IAMRoleCredentials) {
@@ -440,6 +447,9 @@ fn role_refused(role_arn: &str) -> String {
 
 /// How many of the tasks go into the next payload: at least one.
 fn fitting(tasks: &[acs::Task]) -> usize {
+    if tasks.len() == 1 {
+        return 1;
+    }
     let size = |task: &acs::Task| serde_json::to_vec(task).map_or(0, |bytes| bytes.len());
     let totals = tasks.iter().take(PAYLOAD_TASKS_MAX).scan(0, |total, task| {
         *total += size(task);

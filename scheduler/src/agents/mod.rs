@@ -21,6 +21,7 @@ pub use self::grants::{Assumed, RoleType, Roles as RolesInReach, Wish};
 pub(crate) use self::handshake::{open_acs, open_tcs};
 pub(crate) use self::hosts::{Hosts, watch as watch_hosts};
 pub(crate) use self::line::Line;
+pub use self::payload::Templates;
 pub(crate) use self::sessions::Sessions;
 pub use crate::roles::Failure as RoleFailure;
 

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ecsr_core::ids::InstanceKey;
 use tokio::sync::Notify;
 
-use super::news::{News, Stirred};
+use super::news::News;
 
 /// The subscriptions of all sessions. Cloning is cheap.
 #[derive(Debug, Clone, Default)]
@@ -44,13 +44,10 @@ impl Bulletin {
         Subscription { instance: instance.clone(), mailbox, boards: self.boards.clone() }
     }
 
-    /// Wakes the sessions of those instances that have news.
-    pub(super) fn post(&self, stirred: Stirred) {
-        let boards = lock(&self.boards);
-        for (instance, news) in stirred.into_instances() {
-            for mailbox in boards.get(&instance).into_iter().flatten() {
-                mailbox.put(news.clone());
-            }
+    /// Wakes the sessions of an instance that has news.
+    pub(super) fn post(&self, instance: &InstanceKey, news: &News) {
+        for mailbox in lock(&self.boards).get(instance).into_iter().flatten() {
+            mailbox.put(news.clone());
         }
     }
 }
@@ -94,6 +91,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use ecsr_core::state::Event;
 
+    use super::super::Stirred;
     use super::*;
     use crate::testing::World;
 
@@ -107,7 +105,9 @@ mod tests {
         for task in world.state.tasks.values() {
             let mut stirred = Stirred::default();
             stirred.take_note(&world.state, &Event::TaskPlaced(task.clone()));
-            bulletin.post(stirred);
+            for (instance, news) in stirred.into_instances() {
+                bulletin.post(&instance, &news);
+            }
         }
         let expected = News::Tasks(world.tasks.iter().map(|key| key.id).collect());
         assert_eq!([first.next().await, second.next().await], [expected.clone(), expected], "added up");

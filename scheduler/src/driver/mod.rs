@@ -7,6 +7,7 @@
 //! ever waiting for the writer or the disk.
 
 mod bulletin;
+mod courier;
 mod desk;
 mod news;
 mod recovery;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use ecsr_core::command::{Command, Reply};
 use ecsr_core::ids::InstanceKey;
 use ecsr_core::{Refusal, State};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock::Clock;
@@ -26,6 +28,7 @@ use crate::entropy::Entropy;
 use crate::journal::{self, Journal};
 
 pub(crate) use self::bulletin::{Bulletin, Subscription};
+use self::courier::Courier;
 pub use self::desk::{Append, Desk, Position, Sealed, Settled};
 pub use self::news::{News, Stirred};
 pub use self::recovery::{Error as RecoveryError, Events, Recovered, recover};
@@ -105,7 +108,8 @@ impl Driver {
         let (publisher, published) = watch::channel(recovered.state.clone());
         let (reached, reaching) = watch::channel(recovered.next_index);
         let bulletin = Bulletin::default();
-        let mut writer = Writer::new(recovered, journal, surroundings, publisher, reached, bulletin.clone());
+        let courier = Courier::start(&Handle::current(), bulletin.clone());
+        let mut writer = Writer::new(recovered, journal, surroundings, publisher, reached, courier);
         let (opened, is_open) = oneshot::channel();
         let (ended, end) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;

@@ -16,7 +16,7 @@ use ecsr_core::State;
 use ecsr_core::state::Event;
 
 use crate::journal::record::{self, Founding, Record};
-use crate::journal::{self, Entry, Journal, Loaded, Rejected, Visitor};
+use crate::journal::{self, EmbeddedJournal, Entry, Journal, Loaded, Rejected, Visitor};
 
 /// Entries, read or decoded, that wait for the next thread: enough for neither to idle, few enough to be small beside
 /// any state that fills them.
@@ -83,11 +83,9 @@ pub(crate) struct Surveyed {
     pub events: Events,
 }
 
-/// Reads what is shown of a journal like [`recover`], and changes nothing.
-pub(crate) fn survey(
-    inspect: impl FnOnce(&mut Visitor<'_>) -> Result<Loaded, journal::Error>,
-) -> Result<Surveyed, Error> {
-    let (loaded, Replayed { founded, events, .. }) = replay(None, inspect)?;
+/// Reads a journal like [`recover`], and changes nothing.
+pub(crate) fn survey(journal: &EmbeddedJournal) -> Result<Surveyed, Error> {
+    let (loaded, Replayed { founded, events, .. }) = replay(None, |visit| journal.inspect(visit))?;
     let (_, state) = founded.ok_or(Error::Unfounded)?;
     Ok(Surveyed { state, loaded, events })
 }

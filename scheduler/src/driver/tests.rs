@@ -79,7 +79,8 @@ async fn commands_that_arrive_together_share_one_append() {
     let surroundings = surroundings(&recovered);
     let lent = Box::new(journal.clone());
     let (reached, _) = watch::channel(0);
-    let writer = Writer::new(recovered, lent, surroundings, publisher, reached, Bulletin::default());
+    let courier = Courier::start(&Handle::current(), Bulletin::default());
+    let writer = Writer::new(recovered, lent, surroundings, publisher, reached, courier);
     writer.run(requests, stopped).await;
     for answer in answers {
         answer.await.unwrap().unwrap();

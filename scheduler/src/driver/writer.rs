@@ -12,12 +12,13 @@ use std::time::Duration;
 
 use ecsr_api::Timestamp;
 use ecsr_core::State;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use super::courier::{Caller, Courier};
 use super::desk::{Append, Desk, Position, Sealed, Settled};
 use super::snapshot::{Piece, Snapshots};
-use super::{Answer, Bulletin, Done, Failure, Recovered, Request, Surroundings, explain};
+use super::{Failure, Recovered, Request, Surroundings, explain};
 use crate::journal::{self, Journal};
 use crate::stop;
 
@@ -37,9 +38,6 @@ const TICK_INTERVAL_MIN: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub(crate) struct Stopped;
 
-/// By what a caller is told; dropped by callers that do not care.
-type Caller = oneshot::Sender<Answer>;
-
 /// The desk and its surroundings.
 #[derive(Debug)]
 pub(super) struct Writer {
@@ -57,7 +55,7 @@ pub(super) struct Writer {
     publisher: watch::Sender<Arc<State>>,
     /// The index of the first record that the published state does not hold.
     reached: watch::Sender<u64>,
-    bulletin: Bulletin,
+    courier: Courier,
 }
 
 /// An append on a blocking thread: the journal and how many events were written.
@@ -70,7 +68,7 @@ impl Writer {
         surroundings: Surroundings,
         publisher: watch::Sender<Arc<State>>,
         reached: watch::Sender<u64>,
-        bulletin: Bulletin,
+        courier: Courier,
     ) -> Self {
         let position = Position { epoch: recovered.epoch, next_index: recovered.next_index };
         Self {
@@ -87,7 +85,7 @@ impl Writer {
             surroundings,
             publisher,
             reached,
-            bulletin,
+            courier,
         }
     }
 
@@ -219,18 +217,12 @@ impl Writer {
         }
     }
 
-    /// Shows what is durable: first the state, then who should look at it, then the answers.
+    /// Shows what is durable: first the state, then who should look at it, and the answers.
     fn publish(&mut self, settled: Settled<Caller>) {
-        let Settled { state, answers, stirred } = settled;
         self.plan_wake();
-        self.publisher.send_replace(state.clone());
+        self.publisher.send_replace(settled.state.clone());
         self.reached.send_replace(self.desk.position().next_index);
-        self.bulletin.post(stirred);
-        for (caller, outcome) in answers {
-            let answer = outcome.map(|reply| Done { state: state.clone(), reply }).map_err(Failure::Refused);
-            // The caller may have gone.
-            let _ = caller.send(answer);
-        }
+        self.courier.send(settled);
     }
 
     /// Lends the journal to a blocking thread.

@@ -24,7 +24,7 @@ use super::follower::{Beat, Follower, Lead, Outlook, Replica};
 use super::forward::{LEADER_PATIENCE, Unanswered};
 use super::standby::{Outcome, Standby};
 use super::{Authority, Consistency};
-use crate::agents::{self, Hosts, Sessions};
+use crate::agents::{self, Hosts, Sessions, Templates};
 use crate::app::App;
 use crate::auth::Authenticator;
 use crate::clock::Clock;
@@ -334,6 +334,7 @@ impl Node {
             sessions: Sessions::default(),
             hosts,
             roles: self.roles.clone(),
+            templates: Templates::default(),
             clock,
             entropy: self.entropy.clone(),
             advertise: Some(self.own.clone()),

@@ -76,8 +76,6 @@ pub enum Error {
     Rejected(#[from] Rejected),
     #[error("the system gives no random numbers: {0}")]
     Entropy(getrandom::Error),
-    #[error("the system gives no runtime")]
-    Thread { source: std::io::Error },
     /// Only the fake answers this.
     #[error("the journal was told to fail")]
     ToldToFail,

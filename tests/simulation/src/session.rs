@@ -7,7 +7,9 @@ use ecsr_api::acs;
 use ecsr_core::State;
 use ecsr_core::command::Command;
 use ecsr_core::ids::InstanceKey;
-use ecsr_scheduler::agents::{Announced, Conversation, Moment, Opening, Output, Over, RolesInReach};
+use ecsr_scheduler::agents::{
+    Announced, Conversation, Moment, Opening, Output, Over, RolesInReach, Templates,
+};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
@@ -57,6 +59,7 @@ impl Session {
             instance: key.clone(),
             version_info: ecsr_api::ecs::VersionInfo::default(),
             roles: RolesInReach::OutOfReach,
+            templates: Templates::default(),
             number: office.course.number(world.control.now(world, &office)),
             seed: world.chance.seed(),
         };

@@ -14,7 +14,6 @@ async fn any_scheduler_answers_and_the_lead_is_handed_over() {
     what_one_is_told_all_know(&trio).await;
     agents_find_the_leader(&trio).await;
     keys_count_everywhere(&trio).await;
-    the_journal_is_read_and_copied_while_it_is_used(&trio);
 
     let leader = trio.leader().await;
     let began = Instant::now();
@@ -65,40 +64,20 @@ async fn agents_find_the_leader(trio: &Trio) {
     }
 }
 
-/// What a directory can be asked for, etcd can be too; the copy is a data directory.
-fn the_journal_is_read_and_copied_while_it_is_used(trio: &Trio) {
-    let journal = trio.journal();
-    let verified = run(&["journal", "verify", "--journal", &journal]);
-    assert_eq!(verified["contradictions"], json!([]), "{verified:#}");
-    assert!(verified["clusters"].as_u64() > Some(u64::from(HOSTS)), "{verified:#}");
-    let parent = tempfile::tempdir().expect("a directory can be made");
-    let copy = parent.path().join("copy").display().to_string();
-    run(&["journal", "backup", &copy, "--journal", &journal]);
-    let copied = run(&["journal", "verify", "--data-dir", &copy]);
-    for what in ["account", "records", "clusters", "taskDefinitions"] {
-        assert_eq!(copied[what], verified[what], "{what}: {copied:#}");
-    }
-    let keys = |from: [&str; 2]| run(&["key", "list", from[0], from[1]]);
-    assert_eq!(keys(["--data-dir", &copy]), keys(["--journal", &journal]));
-}
-
-/// What the command line prints as JSON.
-fn run(args: &[&str]) -> serde_json::Value {
+/// A key works everywhere from the moment it is made, and nowhere soon after it was deleted.
+async fn keys_count_everywhere(trio: &Trio) {
     let environment = [("PATH", "PATH"), ("HOME", "HOME")];
     let environment = environment
         .into_iter()
         .filter_map(|(name, variable)| Some((name.to_owned(), std::env::var(variable).ok()?)))
         .collect();
-    let args = [args, &["--output", "json"]].concat();
-    let output = process::run(&args, &environment);
-    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).expect("JSON")
-}
-
-/// A key works everywhere from the moment it is made, and nowhere soon after it was deleted.
-async fn keys_count_everywhere(trio: &Trio) {
     let journal = trio.journal();
-    let run = |args: &[&str]| run(&[&["key"], args, &["--journal", &journal]].concat());
+    let run = |args: &[&str]| {
+        let args = [&["key"], args, &["--journal", &journal, "--output", "json"]].concat();
+        let output = process::run(&args, &environment);
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).expect("JSON")
+    };
     let key = run(&["create", "--description", "robot"]);
     let text = |member: &str| key[member].as_str().unwrap_or_default();
     let credentials =

@@ -1,4 +1,4 @@
-//! What the pure core costs: placements and reports a second, bytes a task, reads and ticks, and how well it packs.
+//! What the pure core costs: placements and reports a second, bytes a task, and how well it packs.
 //!
 //! No disk, no network, no threads: commands are decided, applied and followed up as the scheduler's writer does it, a
 //! batch at a time, with the state published after each. Every size runs in a process of its own, so that its memory

@@ -19,6 +19,7 @@ impl Talk {
             instance: world.instance.clone(),
             version_info: ecs::VersionInfo::default(),
             roles: Roles::OutOfReach,
+            templates: Templates::default(),
             number: 0,
             seed: [1; 32],
         };

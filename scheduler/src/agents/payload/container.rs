@@ -14,7 +14,7 @@ pub(super) fn container(around: &Surroundings<'_>, definition: &ecs::ContainerDe
     acs::Container {
         name: definition.name.clone(),
         image: definition.image.clone(),
-        container_arn: container_arn(around, definition),
+        container_arn: arn(around, definition),
         cpu: Some(definition.cpu.unwrap_or_default().into()),
         memory: definition.memory.map(i64::from),
         essential: Some(definition.essential.unwrap_or(true)),
@@ -49,7 +49,8 @@ fn list<T, U>(items: Option<&Vec<T>>, item: impl Fn(&T) -> U) -> Option<Vec<U>> 
     items.map(|items| items.iter().map(item).collect())
 }
 
-fn container_arn(around: &Surroundings<'_>, definition: &ecs::ContainerDefinition) -> Option<String> {
+/// The ARN of a container of this very task.
+pub(super) fn arn(around: &Surroundings<'_>, definition: &ecs::ContainerDefinition) -> Option<String> {
     let task = &around.task.key;
     let mut containers = around.task.containers.iter();
     let found = containers.find(|container| Some(&*container.name) == definition.name.as_deref())?;

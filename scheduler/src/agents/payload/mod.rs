@@ -8,6 +8,7 @@
 
 mod container;
 mod docker;
+mod templates;
 mod volume;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,8 @@ use ecsr_core::State;
 use ecsr_core::state::{Definition, Desired, Origin, Task};
 use ecsr_core::task_definition;
 use serde_json::Value;
+
+pub use self::templates::Templates;
 
 /// CPU units of one vCPU.
 const UNITS_PER_VCPU: f64 = 1024.0;
@@ -44,7 +47,7 @@ impl Surroundings<'_> {
 }
 
 /// The task as its agent is told of it.
-pub(super) fn task(state: &State, task: &Task) -> acs::Task {
+pub(super) fn task(state: &State, task: &Task, templates: &Templates) -> acs::Task {
     let definition: &Definition = state.definition(&task.definition);
     let document = &*definition.document;
     let around = Surroundings { state, task, definition: document };
@@ -60,7 +63,7 @@ pub(super) fn task(state: &State, task: &Task) -> acs::Task {
         cpu: number(task.overrides.cpu.as_ref().or(document.cpu.as_ref()))
             .map(|units| units / UNITS_PER_VCPU),
         memory: task.overrides.memory.as_ref().or(document.memory.as_ref()).and_then(|mib| mib.parse().ok()),
-        containers: Some(containers(&around)),
+        containers: Some(templates.containers(&around)),
         volumes: Some(document.volumes.iter().flatten().map(volume::volume).collect()),
         overrides: Some(no_overrides()),
         network_mode: Some(around.network_mode().to_owned()),
@@ -90,7 +93,8 @@ pub(super) fn desired_status(desired: Desired) -> &'static str {
     }
 }
 
-fn containers(around: &Surroundings<'_>) -> Vec<acs::Container> {
+/// The containers out of definition and overrides.
+fn build(around: &Surroundings<'_>) -> Vec<acs::Container> {
     let definitions = around.definition.container_definitions.iter().flatten();
     let effective =
         definitions.map(|definition| task_definition::apply(definition, Some(&around.task.overrides)));

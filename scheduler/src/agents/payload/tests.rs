@@ -15,7 +15,7 @@ fn sent_with(container: &Value, definition: &Value, run: &Value) -> Value {
     let mut call = json!({"taskDefinition": "site"});
     merge(&mut call, run);
     let key = world.run(call);
-    serde_json::to_value(task(&world.state, &world.state.tasks[&key])).unwrap()
+    serde_json::to_value(task(&world.state, &world.state.tasks[&key], &Templates::default())).unwrap()
 }
 
 fn sent(container: &Value) -> Value {
@@ -32,6 +32,25 @@ fn docker(container: &Value) -> (Value, Value) {
     let sent = sent(container);
     let read = |name: &str| serde_json::from_str(sent["dockerConfig"][name].as_str().unwrap()).unwrap();
     (read("config"), read("hostConfig"))
+}
+
+#[test]
+fn what_tasks_of_a_revision_share_is_what_each_would_be_sent() {
+    let mut world = World::with_definition(json!({"family": "site", "containerDefinitions": [
+        {"name": "web", "image": "busybox", "memory": 64}, {"name": "log", "image": "busybox", "memory": 16},
+    ]}));
+    let overrides = json!({"containerOverrides": [{"name": "web", "command": ["other"]}]});
+    let keys = [json!({}), json!({}), json!({ "overrides": overrides })].map(|more| {
+        let mut call = json!({"taskDefinition": "site"});
+        merge(&mut call, &more);
+        world.run(call)
+    });
+    let shared = Templates::default();
+    for key in keys {
+        let placed = &world.state.tasks[&key];
+        let alone = task(&world.state, placed, &Templates::default());
+        assert_eq!(task(&world.state, placed, &shared), alone);
+    }
 }
 
 #[test]

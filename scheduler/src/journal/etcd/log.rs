@@ -62,13 +62,6 @@ pub(crate) struct Glance {
     term: Option<KeyValue>,
 }
 
-impl Glance {
-    /// How many leaders there were.
-    pub(crate) fn last_term(&self) -> Result<u64, Error> {
-        self.term.as_ref().map_or(Ok(0), |found| parse(&found.value.0, "term"))
-    }
-}
-
 /// One journal on one etcd cluster.
 #[derive(Debug)]
 pub(crate) struct Log {
@@ -180,7 +173,7 @@ impl Log {
     /// Tries to become the leader; `None` if there is one.
     pub(crate) async fn campaign(&self, candidate: &Leader, seen: &Glance) -> Result<Option<Reign>, Error> {
         let asked_at = Instant::now();
-        let term = 1 + seen.last_term()?;
+        let term = 1 + seen.term.as_ref().map_or(Ok(0), |found| parse::<u64>(&found.value.0, "term"))?;
         let (leader_key, term_key) = (self.names.leader(), self.names.term());
         let term_revision = seen.term.as_ref().map_or(0, |found| found.mod_revision.0);
         let value = serde_json::to_vec(candidate).expect("texts always serialise");

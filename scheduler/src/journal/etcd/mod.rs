@@ -19,7 +19,7 @@ pub(crate) mod wire;
 
 use std::sync::Arc;
 
-use tokio::runtime::{Handle, Runtime};
+use tokio::runtime::Handle;
 
 pub use self::client::Error as ClientError;
 pub use self::location::Location;
@@ -48,38 +48,6 @@ impl EtcdJournal {
             return Ok(());
         }
         Err(Error::Superseded { held: epoch, current: self.reign.term() })
-    }
-}
-
-/// The log in the hands of somebody who changes nothing, schedulers at work on it or not.
-#[derive(Debug)]
-pub(crate) struct Reader {
-    log: Arc<Log>,
-    runtime: Runtime,
-}
-
-impl Reader {
-    /// Not to be called on a runtime: this one brings its own.
-    pub(crate) fn open(location: &Location) -> Result<Self, Error> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|source| Error::Thread { source })?;
-        Ok(Self { log: Arc::new(Log::open(location)?), runtime })
-    }
-
-    pub(crate) fn log(&self) -> &Arc<Log> {
-        &self.log
-    }
-
-    /// Shows everything that is kept, as it was at one moment.
-    pub(crate) fn inspect(&self, visit: &mut Visitor<'_>) -> Result<Loaded, Error> {
-        let epoch = self.runtime.block_on(self.log.glance())?.last_term()?;
-        let (next_index, _) = self.runtime.block_on(self.log.load(visit))?;
-        Ok(Loaded { epoch, next_index })
-    }
-
-    /// What it takes to ask for anything else.
-    pub(crate) fn finish<T>(&self, call: impl Future<Output = T>) -> T {
-        self.runtime.block_on(call)
     }
 }
 
