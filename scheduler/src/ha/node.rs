@@ -426,3 +426,28 @@ async fn once_leader(
     let error = ApiError::server(Unanswered::NoLeader.to_string());
     api::respond(&standby.entropy, &parts.headers, Err(error))
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    /// A beat that was seen so long ago.
+    fn beat(revision: i64, ago: Duration) -> Beat {
+        Beat { revision, seen_at: Instant::now().checked_sub(ago).expect("the machine has run for longer") }
+    }
+
+    #[tokio::test]
+    async fn a_leader_is_given_up_when_no_beat_was_seen_for_a_lease() {
+        let (sender, mut beats) = watch::channel(beat(0, LEASE * 2));
+        assert_eq!(last_beat(&mut beats).now_or_never(), None, "nobody ever led");
+        sender.send_replace(beat(1, Duration::ZERO));
+        assert_eq!(last_beat(&mut beats).now_or_never(), None);
+        let last = beat(2, LEASE);
+        sender.send_replace(last);
+        assert_eq!(last_beat(&mut beats).await, last);
+        sender.send_replace(beat(3, Duration::ZERO));
+        assert_eq!(last_beat(&mut beats).now_or_never(), None, "it leads on");
+    }
+}

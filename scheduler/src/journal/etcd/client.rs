@@ -204,3 +204,87 @@ fn refused(body: &[u8]) -> Error {
     };
     if CODES_UNCERTAIN.contains(&code) { unanswered(&message) } else { Error::Refused { code, message } }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+
+    use serde_json::{Value, json};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    async fn listen() -> (TcpListener, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        (listener, address)
+    }
+
+    /// The next connection, once a request has come on it.
+    async fn asked(listener: &TcpListener) -> TcpStream {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        assert!(stream.read(&mut [0; 4096]).await.unwrap() > 0);
+        stream
+    }
+
+    async fn answer(mut stream: TcpStream, status: &str, body: &str) {
+        let length = body.len();
+        let head = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
+        stream.write_all((head + body).as_bytes()).await.unwrap();
+    }
+
+    fn client(members: &[&str]) -> Client {
+        Client::new(&format!("etcd://{}/x", members.join(",")).parse().unwrap()).unwrap()
+    }
+
+    async fn read(client: &Client) -> Result<Value, Error> {
+        client.call("/v3/kv/range", &json!({})).await
+    }
+
+    #[tokio::test]
+    async fn the_next_member_is_asked_before_a_slow_one_is_given_up() {
+        let ((slow, first), (quick, second)) = (listen().await, listen().await);
+        let client = client(&[&first, &second]);
+        let is_given_up = Arc::new(AtomicBool::new(false));
+        let given_up = is_given_up.clone();
+        tokio::spawn(async move {
+            // The end of the connection is all that ever comes on it.
+            let _ = asked(&slow).await.read(&mut [0]).await;
+            given_up.store(true, Ordering::SeqCst);
+        });
+        let answering = async {
+            let stream = asked(&quick).await;
+            let was_given_up = is_given_up.load(Ordering::SeqCst);
+            answer(stream, "200 OK", r#"{"it":"is"}"#).await;
+            was_given_up
+        };
+        let (answered, was_given_up) = tokio::join!(read(&client), answering);
+        assert_eq!(answered.unwrap(), json!({"it": "is"}));
+        assert!(!was_given_up, "it may still answer first");
+        assert_eq!(client.preferred.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_certain_when_nobody_else_was_asked() {
+        let (member, address) = listen().await;
+        let client = client(&[&address]);
+        let refusal = r#"{"code":11,"message":"compacted"}"#;
+        let answering = async { answer(asked(&member).await, "400 Bad Request", refusal).await };
+        let (answered, ()) = tokio::join!(read(&client), answering);
+        let error = answered.unwrap_err();
+        assert!(matches!(error, Error::Refused { code: CODE_OUT_OF_RANGE, .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_member_that_is_gone_costs_nothing() {
+        let (gone, first) = listen().await;
+        drop(gone);
+        let (member, second) = listen().await;
+        let client = client(&[&first, &second]);
+        let answering = async { answer(asked(&member).await, "200 OK", "{}").await };
+        let (answered, ()) = tokio::join!(read(&client), answering);
+        assert_eq!(answered.unwrap(), json!({}));
+    }
+}
