@@ -18,6 +18,9 @@ pub struct FakeJournal {
 struct Inner {
     epoch: u64,
     records: BTreeMap<u64, Vec<u8>>,
+    /// The index after the last whole batch. What lies beyond was being written when its process died.
+    end: u64,
+    is_next_torn: bool,
     snapshot: Option<Snapshot>,
     unfinished: Option<Snapshot>,
     failure: Option<Failure>,
@@ -46,6 +49,11 @@ impl FakeJournal {
         self.lock().failure = Some(failure);
     }
 
+    /// Tears the next append: a part of its bytes is kept, as by a process that dies in the middle of it.
+    pub fn tear_next(&self) {
+        self.lock().is_next_torn = true;
+    }
+
     /// Lets writes succeed again.
     pub fn heal(&self) {
         self.lock().failure = None;
@@ -58,7 +66,8 @@ impl FakeJournal {
 
     /// The records that are kept, oldest first.
     pub fn records(&self) -> Vec<Vec<u8>> {
-        self.lock().records.values().cloned().collect()
+        let inner = self.lock();
+        inner.records.range(..inner.end).map(|(_, bytes)| bytes.clone()).collect()
     }
 
     /// Up to which record a complete snapshot stands for all.
@@ -90,9 +99,29 @@ impl Inner {
     }
 }
 
+impl Inner {
+    /// Half of the batch reaches the disk, the last record of it cut in two.
+    fn tear(&mut self, first_index: u64, records: &[Vec<u8>]) {
+        let written = &records[..records.len().div_ceil(2)];
+        self.records.extend((first_index..).zip(written.iter().cloned()));
+        if let Some(mut last) = self.records.last_entry() {
+            let half = last.get().len() / 2;
+            last.get_mut().truncate(half);
+        }
+        self.end = self.end.min(first_index);
+    }
+
+    /// Forgets what is no part of a whole batch, as stores do when they are opened.
+    fn drop_torn(&mut self) {
+        self.records.split_off(&self.end);
+        self.is_next_torn = false;
+    }
+}
+
 impl Journal for FakeJournal {
     fn load(&mut self, visit: &mut Visitor<'_>) -> Result<Loaded, Error> {
         let mut inner = self.lock();
+        inner.drop_torn();
         let mut next_index = 0;
         if let Some(Snapshot { through, chunks }) = &inner.snapshot {
             for (number, bytes) in (0..).zip(chunks) {
@@ -113,7 +142,12 @@ impl Journal for FakeJournal {
         let mut inner = self.lock();
         inner.admit(epoch)?;
         inner.records.split_off(&first_index);
+        if std::mem::take(&mut inner.is_next_torn) {
+            inner.tear(first_index, records);
+            return Err(Error::ToldToFail);
+        }
         inner.records.extend((first_index..).zip(records.iter().cloned()));
+        inner.end = inner.records.last_key_value().map_or(first_index, |(index, _)| index + 1);
         inner.answer()?;
         inner.appends += 1;
         Ok(())
@@ -145,5 +179,35 @@ impl Journal for FakeJournal {
         inner.records = inner.records.split_off(&(through + 1));
         inner.snapshot = Some(unfinished);
         inner.answer()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn loaded(journal: &mut FakeJournal) -> (Vec<Vec<u8>>, u64) {
+        let mut records = Vec::new();
+        let mut visit = |entry: Entry<'_>| {
+            if let Entry::Record { bytes, .. } = entry {
+                records.push(bytes.to_vec());
+            }
+            Ok(())
+        };
+        let Loaded { next_index, .. } = journal.load(&mut visit).unwrap();
+        (records, next_index)
+    }
+
+    #[test]
+    fn of_a_torn_batch_nothing_is_read() {
+        let batch = |names: [&str; 3]| names.map(|name| name.as_bytes().to_vec());
+        let mut journal = FakeJournal::default();
+        loaded(&mut journal);
+        journal.append(1, 0, &batch(["a1", "a2", "a3"])).unwrap();
+        journal.tear_next();
+        journal.append(1, 3, &batch(["b1", "b2", "b3"])).unwrap_err();
+        assert_eq!(loaded(&mut journal), (batch(["a1", "a2", "a3"]).to_vec(), 3));
+        journal.append(2, 3, &batch(["c1", "c2", "c3"])).unwrap();
+        assert_eq!(loaded(&mut journal).1, 6, "and the next one takes its place");
     }
 }

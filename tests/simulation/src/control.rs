@@ -2,6 +2,11 @@
 //!
 //! It can be killed at any moment, between deciding and appending, appending and answering, or in the middle of either:
 //! whatever it waits for is dropped. What remains is the journal, and the law's memory of what was said to be durable.
+//!
+//! The writer here is its own copy of `ecsr_scheduler::driver`'s. It leaves out what that one has threads for: appends
+//! take virtual time instead of a thread's, no snapshots are taken, so every start replays the whole journal, and there
+//! is no stop in good order. A full queue turns callers away instead of making them wait. There is one scheduler, hence
+//! no standby, no lease and no deposed leader (`script/soak ha` has those, as processes).
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -346,6 +351,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What becomes of an append.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// It is written or refused in one piece.
+    Whole,
+    /// Its process dies in the middle of it.
+    Torn,
+}
+
 /// The shell around the desk, as the scheduler's own writer is.
 struct Writer {
     world: Arc<World>,
@@ -415,22 +429,13 @@ impl Writer {
             Sealed::Append(append) => append,
         };
         let records = append.records();
-        let dies = {
-            let mut inner = self.world.control.lock();
-            inner.is_appending = true;
-            std::mem::take(&mut inner.dies_appending)
-        };
-        if dies {
-            let (world, after) = (self.world.clone(), self.world.chance.latency(SYNC));
-            self.world.spawn(async move {
-                tokio::time::sleep(after).await;
-                if world.is_stormy() {
-                    storm::crash(&world);
-                }
-            });
-        }
+        let fate = self.begin_append();
         tokio::time::sleep(self.world.chance.latency(SYNC) / 2).await;
         let outcome = self.journal.append(append.epoch, append.first_index, &records);
+        if fate == Fate::Torn {
+            // The process is as good as dead.
+            std::future::pending::<()>().await;
+        }
         tokio::time::sleep(self.world.chance.latency(SYNC) / 2).await;
         self.world.control.lock().is_appending = false;
         if self.world.chance.one_in(2) {
@@ -454,6 +459,31 @@ impl Writer {
                 false
             }
         }
+    }
+
+    /// Notes that an append begins, and has the process die in it if that was asked for: before it, after it, or in
+    /// the middle, which leaves a part of it on the disk.
+    fn begin_append(&self) -> Fate {
+        let world = &self.world;
+        let dies = {
+            let mut inner = world.control.lock();
+            inner.is_appending = true;
+            std::mem::take(&mut inner.dies_appending)
+        };
+        if !dies {
+            return Fate::Whole;
+        }
+        let (dying, after) = (world.clone(), world.chance.latency(SYNC));
+        world.spawn(async move {
+            tokio::time::sleep(after).await;
+            storm::crash(&dying);
+        });
+        if world.chance.one_in(2) {
+            return Fate::Whole;
+        }
+        world.trace.fault(Fault::AppendTorn, "scheduler");
+        self.journal.tear_next();
+        Fate::Torn
     }
 
     fn plan_wake(&mut self, is_durable: bool) {

@@ -12,6 +12,9 @@
 //!                    law: looks at both sides after every step
 //! ```
 //!
+//! Not simulated: HTTP and its signatures, telemetry (so no health checks), snapshots of the journal, standby schedulers,
+//! roles, volumes, and load balancers.
+//!
 //! A run is a storm of faults and calls ([`trace::Fault`]), then calm, in which everything must come to rest as it
 //! should be within a bounded time. `script/soak` runs many and replays one.
 

@@ -1,4 +1,8 @@
 //! A conversation held over a simulated line: what the scheduler's own session does over a WebSocket.
+//!
+//! It leaves out what has no counterpart here: frames that are not text, pulses by which the kernel finds dead hosts,
+//! keys that end, a leader that was deposed, and STS. A session that is superseded is aborted where it waits, which is
+//! less kind than being told.
 
 use std::sync::Arc;
 use std::time::Duration;

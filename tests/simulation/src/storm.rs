@@ -89,9 +89,13 @@ fn crash_scheduler(world: &Arc<World>) {
     }
 }
 
-/// Kills the scheduler; somebody starts it again after a while.
+/// Kills the scheduler; somebody starts it again after a while, or at once if the storm has ended meanwhile.
 pub(crate) fn crash(world: &Arc<World>) {
     world.control.crash(world);
+    if !world.is_stormy() {
+        world.control.start(world);
+        return;
+    }
     let away = if world.chance.one_in(6) { Duration::from_mins(6) } else { Duration::from_secs(20) };
     later(world, away, |world| world.control.start(world));
 }

@@ -14,6 +14,7 @@ pub enum Fault {
     CrashedWhileAppending,
     AppendRefused,
     AppendAnswerLost,
+    AppendTorn,
     DiskFull,
     ClockForward,
     ClockBackward,
