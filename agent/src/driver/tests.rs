@@ -37,6 +37,11 @@ impl Host {
     }
 
     async fn start_agent(&self) -> Agent {
+        self.start_agent_registered_as(INSTANCE).await
+    }
+
+    /// An agent whose scheduler has not answered yet is registered as nothing.
+    async fn start_agent_registered_as(&self, instance: &str) -> Agent {
         let data_dir = self.data_dir.path().to_string_lossy().into_owned();
         let env = |name: &str| (name == "ECS_DATADIR").then(|| data_dir.clone());
         let config = Arc::new(Config::from_env(env).expect("the settings are valid"));
@@ -44,7 +49,7 @@ impl Host {
         ledger.update(|entries| entries.remember_instance(INSTANCE));
         let reporter = Reporter::new(ledger.clone());
         let (stopped_sender, stopped) = mpsc::channel(16);
-        let (_instance, container_instance) = watch::channel(INSTANCE.to_owned());
+        let (_instance, container_instance) = watch::channel(instance.to_owned());
         let parts =
             Parts { config, ledger: ledger.clone(), reporter: reporter.clone(), stopped, container_instance };
         let (driver, handle) = Driver::new(self.runtime.clone(), parts);
@@ -196,6 +201,16 @@ async fn a_killed_agents_tasks_are_adopted_from_labels_alone() {
     assert_eq!(agent.manifest(&[("t", "RUNNING")]).await, Vec::<String>::new());
     assert_eq!(host.runtime.starts(), BTreeMap::from([(name_of("t"), 1)]));
     assert_eq!(agent.manifest(&[]).await, ["t"], "not wanted any more: the scheduler is asked");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_agent_makes_before_it_is_registered_is_adopted_by_the_next() {
+    let host = Host::new();
+    let mut agent = host.start_agent_registered_as("").await;
+    agent.payload(vec![task("t", "image", "RUNNING")]).await;
+    assert_eq!(agent.report().await, running("t"));
+    drop(agent);
+    assert_eq!(host.start_agent().await.report().await, running("t"));
 }
 
 #[tokio::test(start_paused = true)]

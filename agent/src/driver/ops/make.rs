@@ -202,8 +202,19 @@ impl<R: Runtime> Hands<R> {
     fn owner(&self) -> Owner {
         Owner {
             cluster: self.config.cluster_name().to_owned(),
-            container_instance: self.container_instance.borrow().clone(),
+            container_instance: self.instance(),
             scope: labels::scope(&self.config),
+        }
+    }
+
+    /// The instance that this host is. What is made before it is registered, because a container was lost while no
+    /// scheduler could be reached, belongs to the one that it was: else no later agent would know it.
+    fn instance(&self) -> String {
+        let registered = self.container_instance.borrow().clone();
+        if registered.is_empty() {
+            self.ledger.with(|entries| entries.container_instances.last().cloned()).unwrap_or_default()
+        } else {
+            registered
         }
     }
 }
