@@ -33,8 +33,8 @@ struct Book {
     starts: BTreeMap<(String, String), Started>,
     /// Tasks of which a container has ended, so that their agent may stop the rest.
     ended: BTreeSet<String>,
-    /// Tasks that an agent has called STOPPED.
-    told_stopped: BTreeSet<String>,
+    /// Tasks that an agent has called STOPPED, by the agent's host.
+    told_stopped: BTreeMap<String, usize>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -56,7 +56,7 @@ impl Law {
         if first != host {
             world.trace.broken(format!("{task_arn} was started on host {first} and then on host {host}"));
         }
-        if self.book().told_stopped.contains(&task_arn) {
+        if self.book().told_stopped.contains_key(&task_arn) {
             world.trace.broken(format!("{task_arn} was started again after it was told to be STOPPED"));
         }
         let task = durable(world).and_then(|state| find(&state, &task_arn));
@@ -69,8 +69,19 @@ impl Law {
     }
 
     /// An agent tells that a task is over. That is for good.
-    pub(crate) fn told_stopped(&self, task_arn: &str) {
-        self.book().told_stopped.insert(task_arn.to_owned());
+    pub(crate) fn told_stopped(&self, host: usize, task_arn: &str) {
+        self.book().told_stopped.insert(task_arn.to_owned(), host);
+    }
+
+    /// A host loses what its agent has written down. Words of it that did not reach the journal are lost with that:
+    /// nobody is left who knows that they were said.
+    pub(crate) fn disk_lost(&self, world: &World, host: usize) {
+        let state = durable(world);
+        let is_known = |task_arn: &str| {
+            let task = state.as_ref().and_then(|state| find(state, task_arn));
+            task.is_none_or(|task| !task.is_live())
+        };
+        self.book().told_stopped.retain(|task_arn, of| *of != host || is_known(task_arn));
     }
 
     /// A container's process has ended, or could not begin: its task may be over.

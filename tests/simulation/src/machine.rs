@@ -103,8 +103,9 @@ impl Machine {
     }
 
     /// The data directory is gone.
-    pub(crate) fn lose_disk(&self) {
+    pub(crate) fn lose_disk(&self, world: &World) {
         self.lock().ledger = None;
+        world.law.disk_lost(world, self.index);
     }
 
     pub(crate) fn set_disk_full(&self, is_full: bool) {

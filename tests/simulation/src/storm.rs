@@ -128,7 +128,7 @@ fn crash_agent(world: &Arc<World>, host: usize) {
     machine.kill_agent();
     if world.chance.one_in(3) {
         world.trace.fault(Fault::AgentLostItsDisk, Party::Host(host));
-        machine.lose_disk();
+        machine.lose_disk(world);
     }
     let away = if world.chance.one_in(4) { Duration::from_mins(4) } else { Duration::from_secs(10) };
     later(world, away, move |world| world.machines[host].start_agent(world));

@@ -109,7 +109,7 @@ impl Uplink for Wire {
             .note(self.party(), format_args!("reports {} {}", report.task_arn, report.status.as_str()));
         let (task_arn, status) = (report.task_arn.clone(), report.status);
         if status == Status::Stopped {
-            self.world.law.told_stopped(&task_arn);
+            self.world.law.told_stopped(self.host, &task_arn);
         }
         match self.call(Command::SubmitTaskStateChange(Box::new(state_change(report)))).await {
             Ok(_) => Submitted::Acknowledged,
