@@ -3,9 +3,10 @@
 //! Names are shared strings, since one cluster's name stands in every task's key. Ids of tasks and instances are 128
 //! bits shown as 32 hex digits, as ECS shows them; deployments are numbered as `ecs-svc/<19 digits>`.
 //!
-//! The ids of instances and containers are random throughout, those of tasks begin with the time. What is ordered by
-//! the ids of tasks grows at its end then: the tasks that one batch makes lie side by side, and a persistent map copies
-//! a node once for all of them rather than once for each.
+//! The ids of instances and containers are random throughout, those of tasks end with the time, by which they are
+//! ordered. What is ordered by the ids of tasks grows at its end then: the tasks that one batch makes lie side by side,
+//! and a persistent map copies a node once for all of them rather than once for each. The first digits, by which people
+//! tell tasks apart, are random.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -25,15 +26,16 @@ pub type Name = Arc<str>;
 pub struct InvalidId;
 
 macro_rules! hex_id {
-    ($(#[$doc:meta])* $name:ident) => {
+    ($(#[$doc:meta])* $name:ident ordered by the last $last_bits:literal bits first) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq)]
         pub struct $name([u8; 16]);
 
-        // The order of the bytes, found by comparing one number: every map of the state asks for it all the time.
+        // Found by comparing one number: every map of the state asks for it all the time.
         impl Ord for $name {
             fn cmp(&self, other: &Self) -> Ordering {
-                u128::from_be_bytes(self.0).cmp(&u128::from_be_bytes(other.0))
+                let place = |id: &Self| u128::from_be_bytes(id.0).rotate_right($last_bits);
+                place(self).cmp(&place(other))
             }
         }
 
@@ -91,25 +93,25 @@ macro_rules! hex_id {
 
 hex_id! {
     /// A task, unique over all clusters.
-    TaskId
+    TaskId ordered by the last 32 bits first
 }
 hex_id! {
     /// A container instance, unique over all clusters.
-    InstanceId
+    InstanceId ordered by the last 0 bits first
 }
 
 hex_id! {
     /// A container of a task; ECS shows it as a UUID with dashes.
-    ContainerId
+    ContainerId ordered by the last 0 bits first
 }
 
 impl TaskId {
-    /// A fresh id: the second in which it is made, then 96 random bits.
+    /// A fresh id: 96 random bits, then the second in which it is made.
     pub fn fresh(context: &mut Context) -> Self {
         let mut bytes: [u8; 16] = context.bytes();
         let seconds = context.now.seconds().clamp(0, u32::MAX.into());
         let seconds = u32::try_from(seconds).expect("clamped to 32 bits");
-        bytes[..4].copy_from_slice(&seconds.to_be_bytes());
+        bytes[12..].copy_from_slice(&seconds.to_be_bytes());
         Self(bytes)
     }
 }
