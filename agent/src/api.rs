@@ -139,12 +139,21 @@ impl Api {
             .set_execution_stopped_at(report.execution_stopped_at.map(date_time));
         match call.send().await {
             Ok(_) => Submitted::Acknowledged,
+            // The key of this cluster is none of the other, and will not become one by trying.
+            Err(error) if is_denied(&error) && self.cluster_of(&report.task_arn) != self.cluster => {
+                Submitted::Refused(chain(&error))
+            }
             Err(error) => match self.failure(&error) {
                 ApiFailure::Refused(why) => Submitted::Refused(why),
                 ApiFailure::NoCluster(why) | ApiFailure::Passing(why) => Submitted::Failed(why),
             },
         }
     }
+}
+
+/// Whether the key that signed is not for this.
+fn is_denied<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
+    error.code() == Some("AccessDeniedException")
 }
 
 /// Sorts an error. A refusal is an error of ours in a well-formed answer, credentials aside: those may be put right.

@@ -11,6 +11,8 @@
 
 mod rules;
 
+use std::sync::Arc;
+
 use ecsr_api::ApiError;
 use ecsr_api::arn::{Home, Resource};
 use ecsr_api::ecs::{self, ErrorCode, Operation};
@@ -235,9 +237,10 @@ impl Request<'_> {
         match bound {
             Bound::Free => Ok(()),
             Bound::Registered => self.registers(state, is_known),
+            // What ran on an instance that was deregistered is over: whoever has the host now may say so.
             Bound::Task => match self.instance_of_task(state) {
-                Some(instance) => self.speaks_for(instance),
-                None => Ok(()),
+                Some(instance) if instance.status != InstanceStatus::Inactive => self.speaks_for(instance),
+                Some(_) | None => Ok(()),
             },
             // Who manages a cluster manages the instances in it.
             Bound::Instance | Bound::Drained | Bound::Resource if !is_agent => Ok(()),
@@ -253,10 +256,14 @@ impl Request<'_> {
 
     /// An instance that exists may be registered again with the key that it is bound to. With another one only if nobody
     /// is there whom that would take it from: its own key was deleted, or was none of an agent, and no agent is connected.
+    /// One that was deregistered is nobody's: the operation says so, and that the host is to be registered anew.
     fn registers(&self, state: &State, is_known: impl Fn(&str) -> bool) -> Result<(), Denied> {
         let Some(instance) = self.instance(state, self.members.container_instance_arn.as_deref()) else {
             return Ok(());
         };
+        if instance.status == InstanceStatus::Inactive {
+            return Ok(());
+        }
         let is_left = instance.agent_key.as_deref().is_none_or(|key| !is_known(key));
         if is_left && !instance.is_connected() {
             return Ok(());
@@ -277,10 +284,13 @@ impl Request<'_> {
         named.iter().try_for_each(|text| self.owns(state, Some(text)))
     }
 
+    /// The tags of its instance are an agent's business, and it may read those of the tasks there.
     fn tags(&self, state: &State) -> Result<(), Denied> {
         let text = self.members.resource_arn.as_deref().unwrap_or_default();
+        let reads = self.operation == Operation::ListTagsForResource;
         let instance = match resolve::taggable(state, text) {
             Ok(Taggable::Instance(key)) => state.instances.get(&key),
+            Ok(Taggable::Task(key)) if reads => host(state, &key),
             Ok(Taggable::Cluster(_) | Taggable::Definition(_) | Taggable::Service(_) | Taggable::Task(_))
             | Err(_) => None,
         };
@@ -299,13 +309,18 @@ impl Request<'_> {
     fn instance_of_task<'s>(&self, state: &'s State) -> Option<&'s Instance> {
         let cluster = resolve::cluster_name(state, self.members.cluster.as_deref()).ok()?;
         let key = resolve::task_key(state, &cluster, self.members.task.as_deref()?).ok()?;
-        let instance = ids::InstanceKey { cluster, id: state.tasks.get(&key)?.instance };
-        state.instances.get(&instance).map(|instance| &**instance)
+        host(state, &key).map(|instance| &**instance)
     }
 
     fn denied(&self, resource: String) -> Denied {
         self.caller.denied(self.home, self.operation.name(), resource)
     }
+}
+
+/// The instance that a task is on.
+fn host<'s>(state: &'s State, task: &ids::TaskKey) -> Option<&'s Arc<Instance>> {
+    let id = state.tasks.get(task)?.instance;
+    state.instances.get(&ids::InstanceKey { cluster: task.cluster.clone(), id })
 }
 
 fn arn(home: &Home, key: &ids::InstanceKey) -> String {

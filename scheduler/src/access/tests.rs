@@ -242,6 +242,40 @@ fn an_instance_changes_its_key_when_the_old_one_is_gone() {
 }
 
 #[test]
+fn what_was_deregistered_is_nobodys() {
+    let mut world = world_of(Some(OTHER), Presence::Connected);
+    let (agent, arn) = (caller(&[], Actions::Agent), arn_of(&world, &world.instance));
+    let again = json!({ "containerInstanceArn": arn });
+    let report = json!({"task": world.tasks[0].id.to_string()});
+    let check = |world: &World, refused: Option<&str>| {
+        for (operation, body) in
+            [(Operation::RegisterContainerInstance, &again), (Operation::SubmitTaskStateChange, &report)]
+        {
+            assert_eq!(bound(world, &agent, operation, body).as_deref(), refused, "{operation:?}");
+        }
+    };
+    check(&world, Some(&arn));
+    let known = world.state.instances[&world.instance].clone();
+    let instance = Instance { status: InstanceStatus::Inactive, ..Instance::clone(&known) };
+    world.state.apply(&Event::InstanceSaved(Arc::new(instance)));
+    check(&world, None);
+}
+
+#[test]
+fn an_agent_reads_the_tags_of_the_tasks_on_its_instance() {
+    let agent = caller(&[], Actions::Agent);
+    let check = |owner: &str, operation: Operation, may: bool| {
+        let world = world_of(Some(owner), Presence::Connected);
+        let task = world.state.home.task_arn("default", &world.tasks[0].id.to_string());
+        let refused = bound(&world, &agent, operation, &json!({ "resourceArn": task }));
+        assert_eq!(refused.is_none(), may, "{owner} {operation:?}");
+    };
+    check(OWN, Operation::ListTagsForResource, true);
+    check(OTHER, Operation::ListTagsForResource, false);
+    check(OWN, Operation::TagResource, false);
+}
+
+#[test]
 fn what_does_not_exist_is_refused_by_the_operation() {
     let world = world_of(Some(OTHER), Presence::Connected);
     let agent = caller(&[], Actions::Agent);

@@ -161,11 +161,12 @@ fn find(
     let key = resolve::instance_key(state, &cluster.name, named.instance);
     let key = key.map_err(|_| Refused::InvalidInstance)?;
     let found = state.instances.get(&key).ok_or(Refused::InvalidInstance)?;
-    caller.speaks_for(&state.home, action, found)?;
     match found.status {
-        InstanceStatus::Active | InstanceStatus::Draining => Ok(key),
-        InstanceStatus::Inactive => Err(Refused::InactiveInstance),
+        InstanceStatus::Active | InstanceStatus::Draining => {}
+        InstanceStatus::Inactive => return Err(Refused::InactiveInstance),
     }
+    caller.speaks_for(&state.home, action, found)?;
+    Ok(key)
 }
 
 async fn upgrade(parts: &mut Parts, frame_bytes_max: usize) -> Result<WebSocketUpgrade, Refused> {

@@ -4,7 +4,7 @@
 //! they would stand before everything else that the runtime has to do, reads included, for as long as that takes. So
 //! after a few of them whoever is ready gets a turn.
 //!
-//! What is on its way is bounded: every answer belongs to a caller that waits for it, and news name instances.
+//! A writer that is faster waits: few batches are on their way at a time, and each keeps its state alive.
 //!
 //! Invariant: the state that holds them is published before any of them is sent.
 
@@ -18,8 +18,11 @@ use tokio::sync::{mpsc, oneshot};
 use super::desk::Settled;
 use super::{Answer, Bulletin, Done, Failure};
 
-/// Wakings between two turns for others: enough to keep the threads busy, done in about a millisecond.
+/// Wakings of each kind between two turns for others: enough to keep the threads busy, done in about a millisecond.
 const AT_ONCE: usize = 16;
+
+/// Batches on their way: enough for the writer not to wait while one is delivered.
+const BATCHES_MAX: usize = 8;
 
 /// By what a caller is told; dropped by callers that do not care.
 pub(super) type Caller = oneshot::Sender<Answer>;
@@ -27,7 +30,7 @@ pub(super) type Caller = oneshot::Sender<Answer>;
 /// The way to all who wait.
 #[derive(Debug)]
 pub(super) struct Courier {
-    deliveries: mpsc::UnboundedSender<Settled<Caller>>,
+    deliveries: mpsc::Sender<Settled<Caller>>,
 }
 
 /// Counts wakings, and lets others have their turn now and then.
@@ -39,7 +42,7 @@ struct Pace {
 impl Courier {
     /// Works on that runtime until this is dropped and everything is delivered.
     pub(super) fn start(runtime: &Handle, bulletin: Bulletin) -> Self {
-        let (deliveries, mut waiting) = mpsc::unbounded_channel();
+        let (deliveries, mut waiting) = mpsc::channel(BATCHES_MAX);
         runtime.spawn(async move {
             let mut pace = Pace::default();
             while let Some(settled) = waiting.recv().await {
@@ -50,23 +53,28 @@ impl Courier {
     }
 
     /// Has everything delivered that comes of a batch which is settled and published.
-    pub(super) fn send(&self, settled: Settled<Caller>) {
+    pub(super) async fn send(&self, settled: Settled<Caller>) {
         // A runtime that has gone took those who wait along.
-        let _ = self.deliveries.send(settled);
+        let _ = self.deliveries.send(settled).await;
     }
 }
 
 async fn deliver(settled: Settled<Caller>, bulletin: &Bulletin, pace: &mut Pace) {
     let Settled { state, answers, stirred } = settled;
-    for (caller, outcome) in answers {
-        if !caller.is_closed() {
-            // The caller may have gone meanwhile.
-            let _ = caller.send(answer(&state, outcome));
-            pace.step().await;
+    let (mut answers, mut stirred) = (answers.into_iter(), stirred.into_instances());
+    // One of each: neither callers nor agents wait for all of the others.
+    loop {
+        let (answered, news) = (answers.next(), stirred.next());
+        if answered.is_none() && news.is_none() {
+            return;
         }
-    }
-    for (instance, news) in stirred.into_instances() {
-        bulletin.post(&instance, &news);
+        if let Some((caller, outcome)) = answered {
+            // The caller may have gone.
+            let _ = caller.send(answer(&state, outcome));
+        }
+        if let Some((instance, news)) = news {
+            bulletin.post(&instance, &news);
+        }
         pace.step().await;
     }
 }

@@ -124,7 +124,7 @@ impl Writer {
     pub(super) async fn open_day(&mut self) {
         let (now, seed) = (self.surroundings.clock.now(), self.surroundings.entropy.seed());
         self.desk.open_day(now, seed);
-        self.seal();
+        self.seal().await;
         if self.appending.is_some() {
             let appended = finished(&mut self.appending).await;
             self.settle(appended).await;
@@ -161,7 +161,7 @@ impl Writer {
                 break;
             }
             self.desk.reconcile(now, self.surroundings.entropy.seed());
-            self.seal();
+            self.seal().await;
         }
     }
 
@@ -176,10 +176,10 @@ impl Writer {
         }
     }
 
-    fn seal(&mut self) {
+    async fn seal(&mut self) {
         self.decided = 0;
         match self.desk.seal() {
-            Sealed::Settled(settled) => self.publish(settled),
+            Sealed::Settled(settled) => self.publish(settled).await,
             Sealed::Append(append) => self.append(append),
         }
     }
@@ -200,7 +200,7 @@ impl Writer {
             Ok(events) => {
                 self.snapshots.count(events);
                 let settled = self.desk.durable();
-                self.publish(settled);
+                self.publish(settled).await;
                 self.keep_snapshots().await;
                 self.commit().await;
             }
@@ -218,11 +218,11 @@ impl Writer {
     }
 
     /// Shows what is durable: first the state, then who should look at it, and the answers.
-    fn publish(&mut self, settled: Settled<Caller>) {
+    async fn publish(&mut self, settled: Settled<Caller>) {
         self.plan_wake();
         self.publisher.send_replace(settled.state.clone());
         self.reached.send_replace(self.desk.position().next_index);
-        self.courier.send(settled);
+        self.courier.send(settled).await;
     }
 
     /// Lends the journal to a blocking thread.

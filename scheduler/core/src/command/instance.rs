@@ -32,8 +32,8 @@ struct IdentityDocument {
     availability_zone: Option<String>,
 }
 
-/// Registers a new instance, or again one that names itself by its ARN: that keeps its ARN, tags and tasks, and the key
-/// that it is bound to unless there is another one.
+/// Registers a new instance, or again one that names itself by its ARN: that keeps its ARN, tags and tasks. It is bound
+/// to the agent's key that it is registered with now, and to none if that is no agent's.
 pub(super) fn register(
     state: &State,
     request: &ecs::RegisterContainerInstanceRequest,
@@ -50,7 +50,7 @@ pub(super) fn register(
     let agent_key = agent_key.map(Box::from);
     let instance = match known {
         Some(known) => Instance {
-            agent_key: agent_key.or_else(|| known.agent_key.clone()),
+            agent_key,
             resources,
             attributes: kept_attributes(known, attributes),
             version_info: request.version_info.clone().unwrap_or_else(|| known.version_info.clone()),

@@ -70,7 +70,7 @@ fn an_instance_is_bound_to_the_agents_key_that_registered_it_last() {
     check(Command::RegisterContainerInstance(request()), None);
     check(by("AKIA1"), Some("AKIA1"));
     check(by("AKIA2"), Some("AKIA2"));
-    check(Command::RegisterContainerInstance(request()), Some("AKIA2"));
+    check(Command::RegisterContainerInstance(request()), None);
 }
 
 #[test]

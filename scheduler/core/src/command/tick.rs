@@ -37,10 +37,11 @@ pub(super) fn tick(state: &State, context: &mut Context) -> Decision {
 /// What is past its time. Everything here is in the order of time, so what is not due yet is not looked at.
 fn forgotten(state: &State, now: Timestamp) -> impl Iterator<Item = Event> {
     let kept = &state.kept;
+    // Half of what there is room for: a token that goes with its tasks is found by nothing but them.
     let tasks: Vec<&TaskKey> =
-        past(&state.stopped_tasks, STOPPED_TASKS_KEPT, now).take(FORGOTTEN_AT_ONCE).collect();
+        past(&state.stopped_tasks, STOPPED_TASKS_KEPT, now).take(FORGOTTEN_AT_ONCE / 2).collect();
     let tokens = spent(state, &tasks).into_iter().chain(past(&kept.tokens, TOKENS_KEPT, now));
-    let tokens: BTreeSet<&TokenKey> = tokens.take(FORGOTTEN_AT_ONCE).collect();
+    let tokens: BTreeSet<&TokenKey> = tokens.take(FORGOTTEN_AT_ONCE / 2).collect();
     let instances = past(&kept.instances, INACTIVE_KEPT, now);
     let instances = instances.filter(|key| !state.tenants.contains_key(&key.id));
     let definitions = past(&kept.definitions, INACTIVE_KEPT, now).filter(|id| !is_used(state, id));
@@ -49,9 +50,9 @@ fn forgotten(state: &State, now: Timestamp) -> impl Iterator<Item = Event> {
         .into_iter()
         .map(|(cluster, token)| Event::TokenForgotten { cluster: cluster.clone(), token: token.clone() });
     tasks
+        .chain(tokens)
         .chain(past(&kept.services, INACTIVE_KEPT, now).map(|key| Event::ServiceForgotten(key.clone())))
         .chain(instances.map(|key| Event::InstanceForgotten(key.clone())))
-        .chain(tokens)
         .chain(definitions.map(|id| Event::DefinitionForgotten(id.clone())))
 }
 
