@@ -191,6 +191,11 @@ impl Container {
             (Phase::Waiting | Phase::Pulling | Phase::Pulled | Phase::Creating, _)
             | (_, RunState::Created)
             | (Phase::Stopped { .. } | Phase::Resting { .. }, RunState::Exited(_)) => Reaction::None,
+            // Late news of a run whose end was seen.
+            (
+                Phase::Created { .. } | Phase::Starting { .. } | Phase::Resting { .. },
+                RunState::Running { started_at },
+            ) if self.started_at == Some(started_at) => Reaction::None,
             (
                 Phase::Created { .. }
                 | Phase::Starting { .. }

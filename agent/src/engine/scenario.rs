@@ -389,6 +389,22 @@ fn a_services_container_is_restarted_while_the_scheduler_is_away() {
 }
 
 #[test]
+fn the_answer_to_a_start_may_come_after_the_end_of_what_it_started() {
+    let mut story = of_a_service(vec![container("web")]);
+    let again = |seconds: u64| NOW.plus(Duration::from_secs(seconds));
+    story.observe("web", exited("web", 1, 1));
+    story.tell(rested("web"));
+    let exit =
+        Exit { started_at: again(2), finished_at: again(3), exit_code: 1, oom_killed: false, error: None };
+    story.observe("web", Snapshot { state: RunState::Exited(exit), ..running("web") });
+    let late = Snapshot { state: RunState::Running { started_at: again(2) }, ..running("web") };
+    story.tell(Input::Started { key: key("web"), outcome: Ok(late) });
+    story.asked();
+    story.tell(rested("web"));
+    assert_eq!(story.asked(), ["start web"], "it was not taken for running");
+}
+
+#[test]
 fn a_start_that_was_lost_is_asked_for_again() {
     let mut story = of_a_service(vec![container("web")]);
     story.observe("web", exited("web", 1, 1));
