@@ -200,6 +200,9 @@ impl Home {
 
     /// The id of a task in `cluster` from an id or an ARN, old or long.
     pub fn read_task(&self, cluster: &str, text: &str) -> Result<String, IdentifierError> {
+        if let Some(id) = self.id_in_own_arn("task", cluster, text) {
+            return Ok(id.to_owned());
+        }
         match self.read(text)? {
             Read::Bare(id) => named(id),
             Read::Arn(Resource::Task { cluster: of, id }) => within(cluster, of, id),
@@ -249,6 +252,15 @@ impl Home {
         }
     }
 
+    /// The id in a long ARN of this very place and cluster, which is what nearly all are: a call may name a hundred.
+    fn id_in_own_arn<'a>(&self, kind: &str, cluster: &str, text: &'a str) -> Option<&'a str> {
+        let text = text.strip_prefix("arn:")?.strip_prefix(self.partition())?.strip_prefix(":ecs:")?;
+        let text = text.strip_prefix(&*self.region)?.strip_prefix(':')?.strip_prefix(&*self.account)?;
+        let text = text.strip_prefix(':')?.strip_prefix(kind)?.strip_prefix('/')?;
+        let id = text.strip_prefix(cluster)?.strip_prefix('/')?;
+        is_name(id).then_some(id)
+    }
+
     fn read<'a>(&self, text: &'a str) -> Result<Read<'a>, IdentifierError> {
         if text.len() > IDENTIFIER_BYTES_MAX {
             return Err(IdentifierError::Malformed);
@@ -258,6 +270,11 @@ impl Home {
         }
         let arn: Arn = text.parse()?;
         if arn.home == *self { Ok(Read::Arn(arn.resource)) } else { Err(IdentifierError::Home(arn.home)) }
+    }
+
+    /// `arn:…:`, what the ARNs of everything that lives here begin with.
+    pub fn prefix(&self) -> String {
+        self.text(format_args!(""))
     }
 
     fn text(&self, resource: fmt::Arguments<'_>) -> String {

@@ -4,6 +4,7 @@
 //! float neither orders nor compares exactly. What is read from the wire is rounded to the millisecond.
 
 use std::fmt;
+use std::num::NonZeroU64;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -11,8 +12,22 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 /// Milliseconds since the Unix epoch, UTC.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Timestamp(i64);
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(
+    /// Counted from the earliest moment that there is, which makes their order that of the moments. It is never zero, so
+    /// a moment that may be absent takes no more room: a task has six of those.
+    NonZeroU64,
+);
+
+/// Where the count begins, as milliseconds since the epoch.
+const ORIGIN: u64 = i64::MIN.cast_unsigned();
+
+/// The Unix epoch.
+impl Default for Timestamp {
+    fn default() -> Self {
+        Self::from_millis(0)
+    }
+}
 
 /// The years 0000 to 9999: what RFC 3339 can write, and far inside what a double holds to the millisecond.
 const MILLIS_MIN: i64 = -62_167_219_200_000;
@@ -21,40 +36,43 @@ const MILLIS_MAX: i64 = 253_402_300_799_999;
 impl Timestamp {
     /// The moment `millis` milliseconds after the epoch.
     pub const fn from_millis(millis: i64) -> Self {
-        Timestamp(millis)
+        match NonZeroU64::new(millis.cast_unsigned() ^ ORIGIN) {
+            Some(count) => Timestamp(count),
+            None => Timestamp(NonZeroU64::MIN),
+        }
     }
 
     /// The moment `seconds` seconds after the epoch.
     pub const fn from_seconds(seconds: i64) -> Self {
-        Timestamp(seconds.saturating_mul(1000))
+        Self::from_millis(seconds.saturating_mul(1000))
     }
 
     /// Milliseconds since the epoch.
     pub const fn millis(self) -> i64 {
-        self.0
+        (self.0.get() ^ ORIGIN).cast_signed()
     }
 
     /// Whole seconds since the epoch, rounded down.
     pub const fn seconds(self) -> i64 {
-        self.0.div_euclid(1000)
+        self.millis().div_euclid(1000)
     }
 
     /// Seconds since the epoch with the milliseconds as decimals, as the wire has it.
     #[expect(clippy::cast_precision_loss, reason = "a millisecond count of year 9999 has 48 bits")]
     pub fn seconds_f64(self) -> f64 {
-        self.0 as f64 / 1000.0
+        self.millis() as f64 / 1000.0
     }
 
     /// This moment moved by `duration` into the future; the last representable one on overflow.
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {
         let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
-        Timestamp(self.0.saturating_add(millis))
+        Self::from_millis(self.millis().saturating_add(millis))
     }
 
     /// The time from `earlier` to this moment; zero if `earlier` is later.
     pub fn since(self, earlier: Timestamp) -> Duration {
-        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+        Duration::from_millis(u64::try_from(self.millis().saturating_sub(earlier.millis())).unwrap_or(0))
     }
 
     /// The moment from the seconds of the wire; `None` unless it is a finite number in years 0 to 9999.
@@ -62,12 +80,12 @@ impl Timestamp {
     #[expect(clippy::cast_precision_loss, reason = "the bounds are exact in a double")]
     pub fn from_seconds_f64(seconds: f64) -> Option<Self> {
         let millis = (seconds * 1000.0).round();
-        (MILLIS_MIN as f64..=MILLIS_MAX as f64).contains(&millis).then_some(Timestamp(millis as i64))
+        (MILLIS_MIN as f64..=MILLIS_MAX as f64).contains(&millis).then_some(Self::from_millis(millis as i64))
     }
 
     /// `2026-11-22T19:42:28.5Z`, as credentials and events write a moment.
     pub fn to_rfc3339(self) -> String {
-        let millis = self.0.clamp(MILLIS_MIN, MILLIS_MAX);
+        let millis = self.millis().clamp(MILLIS_MIN, MILLIS_MAX);
         OffsetDateTime::from_unix_timestamp_nanos(i128::from(millis) * 1_000_000)
             .ok()
             .and_then(|moment| moment.format(&Rfc3339).ok())
@@ -77,16 +95,24 @@ impl Timestamp {
     /// The moment that an RFC 3339 text names; `None` if it is not one.
     pub fn from_rfc3339(text: &str) -> Option<Self> {
         let nanos = OffsetDateTime::parse(text, &Rfc3339).ok()?.unix_timestamp_nanos();
-        i64::try_from(nanos.div_euclid(1_000_000)).ok().map(Timestamp)
+        i64::try_from(nanos.div_euclid(1_000_000)).ok().map(Self::from_millis)
     }
 }
 
 impl From<SystemTime> for Timestamp {
     fn from(moment: SystemTime) -> Self {
         match moment.duration_since(UNIX_EPOCH) {
-            Ok(after) => Timestamp(i64::try_from(after.as_millis()).unwrap_or(i64::MAX)),
-            Err(before) => Timestamp(-i64::try_from(before.duration().as_millis()).unwrap_or(i64::MAX)),
+            Ok(after) => Self::from_millis(i64::try_from(after.as_millis()).unwrap_or(i64::MAX)),
+            Err(before) => {
+                Self::from_millis(-i64::try_from(before.duration().as_millis()).unwrap_or(i64::MAX))
+            }
         }
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Timestamp").field(&self.millis()).finish()
     }
 }
 
@@ -98,8 +124,9 @@ impl fmt::Display for Timestamp {
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if self.0 % 1000 == 0 {
-            serializer.serialize_i64(self.0 / 1000)
+        let millis = self.millis();
+        if millis % 1000 == 0 {
+            serializer.serialize_i64(millis / 1000)
         } else {
             serializer.serialize_f64(self.seconds_f64())
         }
@@ -131,6 +158,16 @@ mod tests {
         check("1.619952106055E9", 1_619_952_106_055, "1619952106.055");
         check("1795376538.3724567", 1_795_376_538_372, "1795376538.372");
         check("-1.5", -1500, "-1.5");
+    }
+
+    #[test]
+    fn moments_are_in_order_however_far_away() {
+        let millis = [i64::MIN, i64::MIN + 2, -1, 0, 1, i64::MAX];
+        let moments = millis.map(Timestamp::from_millis);
+        assert!(moments.is_sorted());
+        assert_eq!(moments[1..].iter().map(|moment| moment.millis()).collect::<Vec<_>>(), millis[1..]);
+        assert_eq!(Timestamp::default().millis(), 0);
+        assert_eq!(size_of::<Option<Timestamp>>(), size_of::<Timestamp>());
     }
 
     #[test]

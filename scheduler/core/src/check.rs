@@ -54,6 +54,7 @@ fn indexes(state: &State) -> Vec<String> {
         ("offers", fresh.offers == state.offers),
         ("usage", fresh.usage == state.usage),
         ("peers", fresh.peers == state.peers),
+        ("open", fresh.open == state.open),
         ("away", fresh.away == state.away),
         ("strengths", fresh.strengths == state.strengths),
         ("ailing", fresh.ailing == state.ailing),

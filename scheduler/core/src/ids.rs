@@ -13,6 +13,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use ecsr_api::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::context::Context;
@@ -93,7 +94,7 @@ macro_rules! hex_id {
 
 hex_id! {
     /// A task, unique over all clusters.
-    TaskId ordered by the last 32 bits first
+    TaskId ordered by the last 40 bits first
 }
 hex_id! {
     /// A container instance, unique over all clusters.
@@ -106,12 +107,12 @@ hex_id! {
 }
 
 impl TaskId {
-    /// A fresh id: 96 random bits, then the second in which it is made.
+    /// A fresh id: 88 random bits, then the time at which it is made, in the 256ths of a second that a batch takes.
     pub fn fresh(context: &mut Context) -> Self {
         let mut bytes: [u8; 16] = context.bytes();
-        let seconds = context.now.seconds().clamp(0, u32::MAX.into());
-        let seconds = u32::try_from(seconds).expect("clamped to 32 bits");
-        bytes[12..].copy_from_slice(&seconds.to_be_bytes());
+        let millis = context.now.since(Timestamp::default()).as_millis();
+        let time = u64::try_from((millis * 256 / 1000).min((1 << 40) - 1)).expect("cut to 40 bits");
+        bytes[11..].copy_from_slice(&time.to_be_bytes()[3..]);
         Self(bytes)
     }
 }
@@ -130,8 +131,8 @@ impl ContainerId {
     }
 
     /// The id in the form `8-4-4-4-12`.
-    pub fn dashed(&self) -> String {
-        dashed(&hex::encode(self.0))
+    pub fn dashed(&self) -> impl fmt::Display {
+        Dashed(self.0)
     }
 }
 
@@ -224,17 +225,30 @@ impl fmt::Display for DefinitionId {
 
 /// A random UUID with dashes, as ECS shows the ids of service events.
 pub fn uuid(context: &mut Context) -> String {
-    dashed(&hex::encode(context.bytes::<16>()))
+    Dashed(context.bytes()).to_string()
 }
 
-fn dashed(hex: &str) -> String {
-    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+/// Sixteen bytes as a UUID.
+struct Dashed([u8; 16]);
+
+impl fmt::Display for Dashed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const DASHES: [usize; 4] = [8, 13, 18, 23];
+        let mut digits = [0; 32];
+        hex::encode_to_slice(self.0, &mut digits).expect("two digits for each of sixteen bytes");
+        let mut text = [b'-'; 36];
+        let mut digits = digits.iter();
+        for (place, character) in text.iter_mut().enumerate() {
+            if !DASHES.contains(&place) {
+                *character = *digits.next().expect("as many digits as places for them");
+            }
+        }
+        f.write_str(str::from_utf8(&text).expect("hexadecimal digits and dashes"))
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use ecsr_api::Timestamp;
-
     use super::*;
 
     #[test]
@@ -247,16 +261,16 @@ mod tests {
     }
 
     #[test]
-    fn tasks_are_in_the_order_of_the_seconds_that_they_are_made_in() {
-        let made = |second: i64, seed: u8| {
+    fn tasks_are_in_the_order_of_the_moments_that_they_are_made_in() {
+        let made = |millis: i64, seed: u8| {
             let mut context = Context::for_test(seed);
-            context.now = Timestamp::from_seconds(second);
+            context.now = Timestamp::from_millis(millis);
             TaskId::fresh(&mut context)
         };
-        let moments = [i64::MIN, 0, 1, 1_700_000_000, 1_700_000_001, i64::MAX];
-        let ids = moments.map(|second| made(second, 7));
+        let moments = [i64::MIN, 0, 4, 1_700_000_000_000, 1_700_000_000_004, i64::MAX];
+        let ids = moments.map(|millis| made(millis, 7));
         assert!(ids[1..].is_sorted() && ids[0] == ids[1], "{ids:?}");
-        assert_ne!(made(5, 1), made(5, 2), "chance tells those of one second apart");
+        assert_ne!(made(5, 1), made(5, 2), "chance tells those of one moment apart");
         assert_eq!(made(5, 1), made(5, 1));
     }
 

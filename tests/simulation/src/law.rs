@@ -184,7 +184,8 @@ fn cannot_start(state: &State, task: &Task) -> bool {
 
 /// Nothing that was durable is undone: tasks only move forward, and only what is over is forgotten.
 fn monotone(before: &State, after: &State, wrong: &mut Vec<String>) {
-    for (key, old) in &before.tasks {
+    for old in before.tasks.values() {
+        let key = &old.key;
         let Some(new) = after.tasks.get(key) else {
             if old.is_live() {
                 wrong.push(format!("task {} is gone while {:?}", key.id, old.known));

@@ -71,14 +71,18 @@ impl Fleet {
         decision.reply
     }
 
-    /// Follows up on a batch and publishes it; gives back how many tasks that placed.
-    pub(crate) fn settle(&mut self) -> usize {
+    /// Follows up on a batch and publishes it; gives back the tasks that this placed.
+    pub(crate) fn settle(&mut self) -> Vec<TaskKey> {
         let touched = std::mem::take(&mut self.touched);
         let mut context = self.context();
         let (events, _) = reconcile::run_within(&mut self.state, &touched, usize::MAX, &mut context);
         self.published = self.state.clone();
         self.now = self.now.plus(BATCH_TIME);
-        events.iter().filter(|event| matches!(event, Event::TaskPlaced(_))).count()
+        let placed = events.iter().filter_map(|event| match event {
+            Event::TaskPlaced(task) => Some(task.key.clone()),
+            _ => None,
+        });
+        placed.collect()
     }
 
     /// What a tick costs that finds nothing to do.
@@ -141,6 +145,24 @@ impl Fleet {
             containers: Some(vec![container]),
             pull_started_at: Some(self.now),
             pull_stopped_at: Some(self.now),
+            ..ecs::SubmitTaskStateChangeRequest::default()
+        };
+        self.must(&Command::SubmitTaskStateChange(Box::new(request)));
+    }
+
+    /// The agent says that the task has ended.
+    pub(crate) fn report_stopped(&mut self, key: &TaskKey) {
+        let container = ecs::ContainerStateChange {
+            container_name: Some("web".into()),
+            exit_code: Some(0),
+            status: Some("STOPPED".into()),
+            ..ecs::ContainerStateChange::default()
+        };
+        let request = ecs::SubmitTaskStateChangeRequest {
+            task: Some(key.id.to_string()),
+            status: Some("STOPPED".into()),
+            containers: Some(vec![container]),
+            execution_stopped_at: Some(self.now),
             ..ecs::SubmitTaskStateChangeRequest::default()
         };
         self.must(&Command::SubmitTaskStateChange(Box::new(request)));

@@ -5,6 +5,7 @@
 //! is its own too. Ratios compare with the plain scan, which looks at every instance for every task, in the same run.
 //! Nothing here fails for being slow: it reports.
 
+mod churn;
 mod fleet;
 mod packing;
 mod process;

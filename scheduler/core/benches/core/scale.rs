@@ -9,6 +9,7 @@ use ecsr_core::ids::Name;
 use ecsr_core::placement::{self, Ask};
 use ecsr_core::task_definition::{Demand, SpreadField, Strategy};
 
+use crate::churn::churn;
 use crate::fleet::{BATCH, Fleet};
 use crate::process;
 
@@ -50,6 +51,7 @@ pub(crate) fn measure(tasks: usize) {
     drop(pending);
     println!("  {:>12} bytes resident per task, all included", (process::resident() - empty) / tasks);
     look(&mut fleet);
+    churn(&mut fleet);
     lose(&mut fleet);
     run_tasks(&mut fleet);
 }
@@ -144,7 +146,7 @@ fn lose(fleet: &mut Fleet) {
             };
             fleet.must(&Command::DeregisterContainerInstance(Box::new(request)));
         }
-        replaced = fleet.settle();
+        replaced = fleet.settle().len();
     });
     println!("  {:>12} tasks of {} lost instances replaced in {took:.2?}", replaced, lost.len());
 }
@@ -190,7 +192,7 @@ fn run_tasks(fleet: &mut Fleet) {
     }
 }
 
-fn timed<T>(work: impl FnOnce() -> T) -> Duration {
+pub(crate) fn timed<T>(work: impl FnOnce() -> T) -> Duration {
     let start = process::busy();
     let result = work();
     let took = process::busy().saturating_sub(start);
@@ -198,7 +200,7 @@ fn timed<T>(work: impl FnOnce() -> T) -> Duration {
     took
 }
 
-fn say(what: &str, count: usize, took: Duration) {
+pub(crate) fn say(what: &str, count: usize, took: Duration) {
     let each = took / u32::try_from(count.max(1)).expect("fewer than 2^32");
     println!("  {:>12} a second ({each:.2?} each, {took:.2?} in all): {what}", rate(count, took));
 }

@@ -89,7 +89,7 @@ fn must_be_empty(state: &State, name: &Name) -> Result<(), Refusal> {
     if state.services_of(name).any(|service| service.status != ServiceStatus::Inactive) {
         return Err(Refusal::ClusterContainsServices);
     }
-    if state.tasks.range(State::task_range(name)).any(|(_, task)| task.is_live()) {
+    if state.tasks.of_cluster(name, None).any(|task| task.is_live()) {
         return Err(Refusal::ClusterContainsTasks);
     }
     Ok(())

@@ -212,18 +212,16 @@ fn account(state: &State, task: &Task, report: &Report, context: &Context) -> Op
     if service.status != ServiceStatus::Active {
         return None;
     }
-    let index = service.deployments.iter().position(|one| Some(one.id) == task.deployment())?;
-    let mut changed = Service::clone(service);
-    let deployment = &mut changed.deployments[index];
     match report.known {
         Known::Pending | Known::Running => return None,
         // Stopped on request: nothing to hold against the deployment.
         Known::Stopped if task.stop.is_some() => return None,
-        Known::Stopped => {
-            let ran = task.times.started.map(|started| context.now.since(started));
-            deployment.count_end(ran, service.desired_count, context.now);
-        }
+        Known::Stopped => {}
     }
+    let index = service.deployments.iter().position(|one| Some(one.id) == task.deployment())?;
+    let mut changed = Service::clone(service);
+    let ran = task.times.started.map(|started| context.now.since(started));
+    changed.deployments[index].count_end(ran, service.desired_count, context.now);
     (changed != **service).then(|| Event::ServiceSaved(Arc::new(changed)))
 }
 

@@ -273,7 +273,7 @@ fn repeated(
     names::client_token(text, names::TASK_CLIENT_TOKEN_MAX)?;
     let Some(token) = state.tokens.get(&(cluster.clone(), Name::from(text))) else { return Ok(None) };
     let known: Vec<TaskKey> =
-        token.tasks.iter().filter(|key| state.tasks.contains_key(*key)).cloned().collect();
+        token.tasks.iter().filter(|key| state.tasks.contains_key(key)).cloned().collect();
     if context.now.since(token.at) >= TOKENS_KEPT || known.is_empty() {
         return Ok(None);
     }

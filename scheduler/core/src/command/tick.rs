@@ -72,7 +72,7 @@ fn spent<'a>(state: &'a State, forgotten: &[&TaskKey]) -> Vec<&'a TokenKey> {
         Origin::Standalone => true,
         Origin::Service { .. } => false,
     };
-    let tasks = forgotten.iter().filter_map(|key| state.tasks.get(*key));
+    let tasks = forgotten.iter().filter_map(|key| state.tasks.get(key));
     let moments: BTreeSet<Timestamp> = tasks.filter(standalone).map(|task| task.times.created).collect();
     if moments.is_empty() {
         return Vec::new();

@@ -1,5 +1,6 @@
 //! `place` against the plain words of what it means, on clusters that nobody would think of.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ecsr_api::arn::Home;
@@ -7,7 +8,8 @@ use ecsr_api::{Timestamp, ecs};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::{Ask, Placement, place, plain};
+use super::pool::Pool;
+use super::{Ask, Placement, choose, fill, place, plain, shortfalls};
 use crate::context::Context;
 use crate::ids::{DefinitionId, InstanceId, InstanceKey, Name};
 use crate::launch::{KnownNames, Launch};
@@ -111,6 +113,22 @@ fn state(machines: &[Machine], loads: &[Load], context: &mut Context) -> State {
     for instance in &instances {
         state.apply(&Event::InstanceSaved(Arc::new(instance.clone())));
     }
+    for (place, group, cpu, memory, port) in loads {
+        let demand = Demand {
+            cpu: *cpu,
+            memory: *memory,
+            ports_tcp: if *port == 0 { vec![81] } else { Vec::new() },
+            ..Demand::default()
+        };
+        if let Some(instance) = instances.get(*place) {
+            start(&mut state, instance, format!("g{group}").into(), demand, context);
+        }
+    }
+    state
+}
+
+/// Starts a task on an instance.
+fn start(state: &mut State, instance: &Instance, group: Name, demand: Demand, context: &mut Context) {
     let definition = Definition {
         id: DefinitionId { family: "web".into(), revision: 1 },
         status: DefinitionStatus::Active,
@@ -119,29 +137,38 @@ fn state(machines: &[Machine], loads: &[Load], context: &mut Context) -> State {
         delete_requested_at: None,
         tags: Tags::new(),
     };
-    for (place, group, cpu, memory, port) in loads {
-        let launch = Launch {
-            definition: &definition,
-            origin: Origin::Standalone,
-            group: format!("g{group}").into(),
-            started_by: None,
-            overrides: Arc::default(),
-            demand: Arc::new(Demand {
-                cpu: *cpu,
-                memory: *memory,
-                ports_tcp: if *port == 0 { vec![81] } else { Vec::new() },
-                ..Demand::default()
-            }),
-            launch_type: LaunchType::Ec2,
-            enable_execute_command: false,
-            tags: Arc::default(),
-            known_names: KnownNames::default(),
-        };
-        if let Some(instance) = instances.get(*place) {
-            state.apply(&Event::TaskPlaced(Arc::new(launch.on(instance, context))));
-        }
-    }
-    state
+    let launch = Launch {
+        definition: &definition,
+        origin: Origin::Standalone,
+        group,
+        started_by: None,
+        overrides: Arc::default(),
+        demand: Arc::new(demand),
+        launch_type: LaunchType::Ec2,
+        enable_execute_command: false,
+        tags: Arc::default(),
+        known_names: KnownNames::default(),
+    };
+    state.apply(&Event::TaskPlaced(Arc::new(launch.on(instance, context))));
+}
+
+/// A placement by a look at all instances, whatever the strategy.
+fn thorough(state: &State, ask: &Ask<'_>, count: u32, context: &mut Context) -> Placement {
+    let mut chosen = Vec::new();
+    let mut pool = Pool::gather(state, ask, &BTreeMap::new(), context);
+    fill(&mut chosen, count, || pool.take(context));
+    Placement { shortfalls: shortfalls(state, ask, &chosen, count), chosen }
+}
+
+/// The tasks of a group in an instance's zone, if that matters, and on the instance itself.
+fn ranks(state: &State, instance: &Instance, by_zone: bool, group: &str) -> (usize, usize) {
+    let zone = |one: &Instance| one.availability_zone().unwrap_or_default().to_owned();
+    let of_group = || state.tasks.values().filter(|task| &*task.group == group);
+    let is_alike =
+        |one: &&Arc<Instance>| one.status != InstanceStatus::Inactive && zone(one) == zone(instance);
+    let alike = |id| state.instances.values().filter(is_alike).any(|one| one.key.id == id);
+    let in_zone = of_group().filter(|task| by_zone && alike(task.instance)).count();
+    (in_zone, of_group().filter(|task| task.instance == instance.key.id).count())
 }
 
 proptest! {
@@ -170,7 +197,41 @@ proptest! {
         let by = |place: fn(&State, &Ask<'_>, u32, &mut Context) -> Placement| {
             place(&state, &ask, count, &mut Context::for_test(seed))
         };
-        prop_assert_eq!(by(place), by(plain::place));
+        prop_assert_eq!(by(thorough), by(plain::place));
+    }
+
+    /// Among the best, chance decides; but it is one of the best that is chosen, for each task in its turn.
+    #[test]
+    fn a_few_tasks_are_spread_as_well_as_can_be(
+        machines in vec(machine(), 0..20),
+        loads in vec(load(), 0..40),
+        demand in demand(),
+        by_zone in any::<bool>(),
+        constraints in constraints(),
+        count in 0..12u32,
+        seed in any::<u8>(),
+    ) {
+        let mut context = Context::for_test(seed);
+        let mut state = state(&machines, &loads, &mut context);
+        let (cluster, group) = (Name::from("default"), Name::from("g1"));
+        let zone = Rule::Spread(SpreadField::Attribute("ecs.availability-zone".into()));
+        let strategy = [zone, Rule::Spread(SpreadField::InstanceId)];
+        let ask = Ask {
+            cluster: &cluster,
+            demand: &demand,
+            constraints: &constraints,
+            strategy: if by_zone { &strategy } else { &strategy[1..] },
+            group: &group,
+        };
+        let chosen = choose(&state, &ask, count, &mut context);
+        for instance in &chosen {
+            let best = plain::place(&state, &ask, 1, &mut context).chosen;
+            let ranks = |instance| ranks(&state, instance, by_zone, &group);
+            prop_assert_eq!(best.first().map(|best| ranks(best)), Some(ranks(instance)));
+            start(&mut state, instance, group.clone(), demand.clone(), &mut context);
+        }
+        let full = plain::place(&state, &ask, 1, &mut context).chosen.is_empty();
+        prop_assert!(full || chosen.len() == count as usize);
     }
 
     /// Chance decides where, but not whether: as many tasks find room, and no instance is given more than it has.

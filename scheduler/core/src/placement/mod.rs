@@ -5,10 +5,11 @@
 //! events and people can be told exactly what is missing.
 //!
 //! What a placement means is written down in [`plain`]: each task goes to the best of all instances that fit it. What
-//! [`place`] does is the same, by looking at every instance once per call ([`pool`]), or at a few at random where any
-//! will do ([`sample`]). A property test compares the two.
+//! [`place`] does is the same, by looking at every instance once per call ([`pool`]), or at a few: where any will do
+//! ([`sample`]), and where many are as good as the best ([`near`]). Property tests compare them.
 
 mod candidate;
+mod near;
 pub mod plain;
 mod pool;
 mod sample;
@@ -18,16 +19,15 @@ mod shortfall;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use imbl::OrdMap;
-
 use crate::context::Context;
 use crate::ids::{GroupKey, InstanceId, InstanceKey, Name};
-use crate::state::{Instance, Offer, State, Usage};
+use crate::state::{Instance, Offer, Peers, State, Usage};
 use crate::task_definition::Demand;
 use crate::task_definition::{Constraint, Strategy};
 
 use self::candidate::Candidate;
 pub use self::candidate::matches;
+use self::near::Near;
 use self::pool::Pool;
 use self::sample::Sample;
 pub use self::shortfall::Shortfall;
@@ -56,37 +56,57 @@ pub struct Placement {
 /// Chooses instances for up to `count` tasks, and says of every instance what it lacks if there are fewer.
 pub fn place(state: &State, ask: &Ask<'_>, count: u32, context: &mut Context) -> Placement {
     let chosen = choose(state, ask, count, context);
-    let shortfalls = if chosen.len() < count as usize {
-        let mut taken: BTreeMap<InstanceId, u32> = BTreeMap::new();
-        for instance in &chosen {
-            *taken.entry(instance.key.id).or_default() += 1;
-        }
-        pool::shortfalls(state, ask, &taken).collect()
-    } else {
-        Vec::new()
-    };
-    Placement { chosen, shortfalls }
+    Placement { shortfalls: shortfalls(state, ask, &chosen, count), chosen }
+}
+
+/// What each instance lacks, if fewer were chosen than asked for.
+fn shortfalls(
+    state: &State,
+    ask: &Ask<'_>,
+    chosen: &[Arc<Instance>],
+    count: u32,
+) -> Vec<(InstanceKey, Shortfall)> {
+    if chosen.len() >= count as usize {
+        return Vec::new();
+    }
+    let mut taken: BTreeMap<InstanceId, u32> = BTreeMap::new();
+    for instance in chosen {
+        *taken.entry(instance.key.id).or_default() += 1;
+    }
+    pool::shortfalls(state, ask, &taken).collect()
 }
 
 /// Chooses instances for up to `count` tasks.
 pub fn choose(state: &State, ask: &Ask<'_>, count: u32, context: &mut Context) -> Vec<Arc<Instance>> {
     let mut chosen = Vec::new();
-    let mut sample = Sample::new(state, ask);
+    let mut taken = BTreeMap::new();
     if matches!(ask.strategy.first(), Some(Strategy::Random)) {
-        while chosen.len() < count as usize {
-            let Some(instance) = sample.take(context) else { break };
-            chosen.push(instance.clone());
-        }
+        let mut sample = Sample::new(state, ask);
+        fill(&mut chosen, count, || sample.take(context));
+        taken = sample.into_taken();
+    } else if count <= near::TASKS_MAX
+        && let Some(mut near) = Near::of(state, ask)
+    {
+        fill(&mut chosen, count, || near.take(context));
+        taken = near.into_taken();
     }
-    if chosen.len() == count as usize {
-        return chosen;
-    }
-    let mut pool = Pool::gather(state, ask, sample.taken(), context);
-    while chosen.len() < count as usize {
-        let Some(instance) = pool.take(context) else { break };
-        chosen.push(instance.clone());
+    if chosen.len() < count as usize {
+        let mut pool = Pool::gather(state, ask, &taken, context);
+        fill(&mut chosen, count, || pool.take(context));
     }
     chosen
+}
+
+/// Takes instances until there are `count` of them or none is left.
+fn fill<'a>(
+    chosen: &mut Vec<Arc<Instance>>,
+    count: u32,
+    mut take: impl FnMut() -> Option<&'a Arc<Instance>>,
+) {
+    while chosen.len() < count as usize {
+        let Some(instance) = take() else { break };
+        chosen.push(instance.clone());
+    }
 }
 
 /// Of the instances that cannot take one more task, the one that comes closest, and what it lacks.
@@ -115,13 +135,14 @@ fn candidate<'a>(state: &State, ask: &Ask<'_>, key: &InstanceKey, offer: &'a Off
     Candidate::new(offer, state.usage_of(key), peers_on(state, ask, key))
 }
 
-/// How many tasks of the group each instance has.
-fn peers<'a>(state: &'a State, ask: &Ask<'_>) -> Option<&'a OrdMap<InstanceId, u32>> {
-    state.peers.get(&GroupKey { cluster: ask.cluster.clone(), group: ask.group.clone() })
+/// The tasks of the group.
+fn peers<'a>(state: &'a State, ask: &Ask<'_>) -> Option<&'a Peers> {
+    let peers = state.peers.get(&GroupKey { cluster: ask.cluster.clone(), group: ask.group.clone() });
+    peers.map(|peers| &**peers)
 }
 
 fn peers_on(state: &State, ask: &Ask<'_>, instance: &InstanceKey) -> u32 {
-    peers(state, ask).and_then(|peers| peers.get(&instance.id)).copied().unwrap_or_default()
+    peers(state, ask).map_or(0, |peers| peers.on(instance.id))
 }
 
 #[cfg(test)]

@@ -240,12 +240,12 @@ pub(super) fn shortfalls(
 
 /// The instances of the cluster beside what is known of them: all of it is in the order of ids.
 fn candidates<'a>(state: &'a State, ask: &Ask<'_>, taken: &BTreeMap<InstanceId, u32>) -> Vec<Candidate<'a>> {
-    let mut usage = state.usage_in(ask.cluster).peekable();
-    let mut peers = peers(state, ask).into_iter().flatten().peekable();
+    let mut usage = state.usage.iter().peekable();
+    let mut peers = peers(state, ask).into_iter().flat_map(|peers| &peers.by_instance).peekable();
     let mut taken = taken.iter().peekable();
-    let mut candidates = Vec::new();
+    let mut candidates = Vec::with_capacity(state.offers.len());
     for (key, offer) in state.offers_of(ask.cluster) {
-        let usage = beside(&mut usage, key.id, |(other, _)| other.id).map(|(_, usage)| *usage);
+        let usage = beside(&mut usage, key.id, |(other, _)| **other).map(|(_, usage)| *usage);
         let peers = beside(&mut peers, key.id, |(other, _)| **other).map(|(_, count)| *count);
         let taken = beside(&mut taken, key.id, |(other, _)| **other).map(|(_, count)| *count);
         let candidate = Candidate::new(offer, usage.unwrap_or_default(), peers.unwrap_or_default());
@@ -255,7 +255,7 @@ fn candidates<'a>(state: &'a State, ask: &Ask<'_>, taken: &BTreeMap<InstanceId, 
 }
 
 /// What a list that is in the order of ids says of one of them, if it has come to it.
-fn beside<T>(
+pub(super) fn beside<T>(
     list: &mut Peekable<impl Iterator<Item = T>>,
     wanted: InstanceId,
     id: impl Fn(&T) -> InstanceId,

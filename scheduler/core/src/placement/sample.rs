@@ -48,8 +48,8 @@ impl<'a> Sample<'a> {
     }
 
     /// How many tasks each instance has taken.
-    pub fn taken(&self) -> &BTreeMap<InstanceId, u32> {
-        &self.taken
+    pub fn into_taken(self) -> BTreeMap<InstanceId, u32> {
+        self.taken
     }
 
     fn draw(&self, context: &mut Context) -> Option<(&'a InstanceKey, &'a Offer)> {

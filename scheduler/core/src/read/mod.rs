@@ -66,10 +66,10 @@ pub fn answer(state: &State, operation: Operation, body: &[u8]) -> Option<Result
     Some(answer)
 }
 
-fn read<Q: DeserializeOwned, A: Serialize>(
-    state: &State,
+fn read<'s, Q: DeserializeOwned, A: Serialize>(
+    state: &'s State,
     body: &[u8],
-    answer: fn(&State, &Q) -> Result<A, Refusal>,
+    answer: fn(&'s State, &Q) -> Result<A, Refusal>,
 ) -> Result<Vec<u8>, ReadError> {
     let request = ecs::read_request(body).map_err(ReadError::Unreadable)?;
     Ok(view::body(&answer(state, &request)?))

@@ -7,23 +7,25 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use ecsr_api::ecs::{self, Operation, enums};
+use serde::Serialize;
 
 use super::page::{Asked, PAGE_MAX, Page, start};
 use super::{checked, named, show_tags};
-use crate::ids::{InstanceId, InstanceKey, Name, ServiceKey, TaskId, TaskKey};
+use crate::ids::{InstanceId, InstanceKey, Name, ServiceKey, TaskId};
 use crate::refusal::{Refusal, invalid};
 use crate::resolve;
 use crate::state::{Desired, State, Task};
-use crate::view::{self, arn};
+use crate::view::arn::{self, TaskArns};
+use crate::view::{self, Tasks, TasksAnswer};
 
 /// Tasks in one DescribeTasks.
 const DESCRIBED_MAX: usize = 100;
 
 /// In the order of the request; STOPPED tasks while they are remembered.
-pub(super) fn describe(
-    state: &State,
+pub(super) fn describe<'s>(
+    state: &'s State,
     request: &ecs::DescribeTasksRequest,
-) -> Result<ecs::DescribeTasksResponse, Refusal> {
+) -> Result<TasksAnswer<'s>, Refusal> {
     let cluster = &resolve::cluster(state, request.cluster.as_deref())?.name;
     let asked = named("Tasks", request.tasks.as_ref(), DESCRIBED_MAX)?;
     let show = show_tags(request.include.as_ref(), enums::TASK_FIELD)?;
@@ -31,18 +33,15 @@ pub(super) fn describe(
     for text in asked {
         let key = resolve::task_key(state, cluster, text)?;
         match state.tasks.get(&key) {
-            Some(found) => tasks.push(view::task(state, found, show)),
+            Some(found) => tasks.push(&**found),
             None => failures.push(view::missing(arn::task(state, &key))),
         }
     }
-    Ok(ecs::DescribeTasksResponse { tasks: Some(tasks), failures: Some(failures) })
+    Ok(TasksAnswer { failures, tasks: Tasks::new(state, tasks, show) })
 }
 
 /// Tasks in the order of their ids, which means nothing to callers.
-pub(super) fn list(
-    state: &State,
-    request: &ecs::ListTasksRequest,
-) -> Result<ecs::ListTasksResponse, Refusal> {
+pub(super) fn list<'s>(state: &'s State, request: &ecs::ListTasksRequest) -> Result<Listed<'s>, Refusal> {
     let cluster = &resolve::cluster(state, request.cluster.as_deref())?.name;
     let filter = Filter::read(state, cluster, request)?;
     let filters = ecs::ListTasksRequest { max_results: None, next_token: None, ..request.clone() };
@@ -52,12 +51,21 @@ pub(super) fn list(
         default: PAGE_MAX,
     };
     let page = Page::<TaskId>::open(Operation::ListTasks, &filters, &asked)?;
-    let (arns, next_token) = page.fill(
+    let (tasks, next_token) = page.fill(
         filter.candidates(state, cluster, page.after().copied()),
         |task| task.key.id,
-        |task| filter.passes(task).then(|| arn::task(state, &task.key)),
+        |task| filter.passes(task).then_some(&task.key),
     );
-    Ok(ecs::ListTasksResponse { task_arns: Some(arns), next_token })
+    Ok(Listed { next_token, task_arns: TaskArns::new(state, tasks) })
+}
+
+/// The answer to ListTasks.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Listed<'s> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_token: Option<String>,
+    task_arns: TaskArns<'s>,
 }
 
 /// What a listed task must be: everything that is given.
@@ -117,17 +125,16 @@ impl<'a> Filter<'a> {
             (Some(Desired::Running), Some(service), _) => {
                 let from = start(after, TaskId::FIRST);
                 let ids = state.service_tasks.get(service).into_iter();
-                indexed(state, cluster, ids.flat_map(move |ids| ids.range((from, Bound::Unbounded))))
+                let ids = ids.flat_map(move |ids| ids.range((from, Bound::Unbounded)));
+                Box::new(state.tasks.named(cluster, ids))
             }
             (Some(Desired::Running), None, Some(instance)) => {
                 let ids = state.tenants.get(&instance).map(|tenants| tenants.tasks()).unwrap_or_default();
                 let from = after.map_or(0, |after| ids.partition_point(|id| *id <= after));
-                indexed(state, cluster, ids[from..].iter())
+                Box::new(state.tasks.named(cluster, &ids[from..]))
             }
             (Some(Desired::Running), None, None) | (Some(Desired::Stopped), _, _) => {
-                let key = |id| TaskKey { cluster: cluster.clone(), id };
-                let range = (start(after.map(key), key(TaskId::FIRST)), Bound::Included(key(TaskId::LAST)));
-                Box::new(state.tasks.range(range).map(|(_, task)| task))
+                Box::new(state.tasks.of_cluster(cluster, after))
             }
         }
     }
@@ -164,22 +171,14 @@ fn is_started_by(task: &Task, wanted: &str) -> bool {
     }
 }
 
-fn indexed<'s>(
-    state: &'s State,
-    cluster: &'s Name,
-    ids: impl Iterator<Item = &'s TaskId> + 's,
-) -> Box<dyn Iterator<Item = &'s Arc<Task>> + 's> {
-    Box::new(ids.filter_map(move |id| state.tasks.get(&TaskKey { cluster: cluster.clone(), id: *id })))
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
 
     use super::super::testing::{ask, last_parts};
     use super::*;
-    use crate::state::Known;
-    use crate::view::testing::{World, task_id};
+    use crate::state::{Health, Known, Stop, StopCode};
+    use crate::view::testing::{NOW, World, task_id};
 
     /// Two tasks of the service `web` from [`World::with_service`], and three of RunTask.
     fn world() -> World {
@@ -280,6 +279,53 @@ mod tests {
             answer["failures"],
             json!([{"arn": arn(format!("task/prod/{gone}")), "reason": "MISSING"}])
         );
+    }
+
+    #[test]
+    fn an_answer_is_these_bytes() {
+        let mut world = world();
+        let overrides = ecs::TaskOverride {
+            container_overrides: Some(vec![ecs::ContainerOverride {
+                name: Some("app".into()),
+                cpu: Some(100),
+                command: Some(vec!["say".into(), "\"hello\"".into()]),
+                ..ecs::ContainerOverride::default()
+            }]),
+            task_role_arn: Some("arn:aws:iam::123456789012:role/r".into()),
+            ..ecs::TaskOverride::default()
+        };
+        let at = |seconds: u64| Some(NOW.plus(std::time::Duration::from_millis(1_500 * seconds)));
+        world.add_task(0x04, |task| {
+            task.overrides = overrides.into();
+            task.availability_zone = Some("us-east-1a".into());
+            task.started_by = Some("ci".into());
+            task.desired = Desired::Stopped;
+            task.known = Known::Stopped;
+            task.acknowledged = true;
+            task.times.pull_started = at(1);
+            task.times.pull_stopped = at(2);
+            task.times.started = at(3);
+            task.times.stopping = at(4);
+            task.times.execution_stopped = at(5);
+            task.times.stopped = at(6);
+            let reason = "Essential container \"app\" exited".to_owned();
+            task.stop = Some(Box::new(Stop { code: StopCode::EssentialContainerExited, reason }));
+            let container = &mut task.containers[0];
+            container.known = Known::Stopped;
+            container.exit_code = Some(137);
+            container.reason = Some("OutOfMemoryError: \u{fc}ber".into());
+            container.runtime_id = Some("0123456789abcdef".repeat(4).as_str().into());
+            container.image_digest = Some(format!("sha256:{}", "fedcba9876543210".repeat(4)).as_str().into());
+            container.health = Health::Unhealthy;
+            container.health_checked = true;
+        });
+        let tasks = ids(&[0xa1, 0x04, 0x77]);
+        let request = json!({"cluster": "prod", "tasks": tasks, "include": ["TAGS"]}).to_string();
+        let answer = super::super::answer(&world.state, Operation::DescribeTasks, request.as_bytes());
+        let answer = String::from_utf8(answer.unwrap().unwrap()).unwrap();
+        assert_eq!(answer, include_str!("testdata/tasks.json").trim_end());
+        let read: ecs::DescribeTasksResponse = serde_json::from_str(&answer).unwrap();
+        assert_eq!(serde_json::to_string(&read).unwrap(), answer, "what the model knows, in its order");
     }
 
     #[test]

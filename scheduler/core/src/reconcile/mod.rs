@@ -43,22 +43,22 @@ pub enum Touched {
 }
 
 /// What an event, already applied to the state, can have unsettled.
-pub fn touched(state: &State, event: &Event) -> Vec<Touched> {
+pub fn touched(state: &State, event: &Event) -> impl Iterator<Item = Touched> {
     let of_task = |key: &TaskKey| {
         let task = state.tasks.get(key);
         let service = task.and_then(|task| task.service()).map(Touched::Service);
         let freed = task.is_some_and(|task| task.known == Known::Stopped);
-        service.into_iter().chain(freed.then(|| Touched::Capacity(key.cluster.clone()))).collect()
+        [service, freed.then(|| Touched::Capacity(key.cluster.clone()))]
     };
-    match event {
-        Event::ServiceSaved(service) => vec![Touched::Service(service.key.clone())],
-        Event::InstanceSaved(instance) => vec![Touched::Instance(instance.key.clone())],
+    let touched = match event {
+        Event::ServiceSaved(service) => [Some(Touched::Service(service.key.clone())), None],
+        Event::InstanceSaved(instance) => [Some(Touched::Instance(instance.key.clone())), None],
         Event::InstancePresence { instance, presence } => match presence {
             // Room, or the loss of it. The tasks of an instance that is merely away stay where they are.
-            Presence::Connected | Presence::Lost { .. } => vec![Touched::Instance(instance.clone())],
-            Presence::Silent { .. } | Presence::Unreachable { .. } => Vec::new(),
+            Presence::Connected | Presence::Lost { .. } => [Some(Touched::Instance(instance.clone())), None],
+            Presence::Silent { .. } | Presence::Unreachable { .. } => [None, None],
         },
-        Event::TaskPlaced(task) => task.service().map(Touched::Service).into_iter().collect(),
+        Event::TaskPlaced(task) => [task.service().map(Touched::Service), None],
         Event::TaskStopRequested { task, .. }
         | Event::TaskReported { task, .. }
         | Event::TaskHealthReported { task, .. } => of_task(task),
@@ -73,8 +73,9 @@ pub fn touched(state: &State, event: &Event) -> Vec<Touched> {
         | Event::TaskForgotten(_)
         | Event::TaskTagged { .. }
         | Event::TokenUsed(_)
-        | Event::TokenForgotten { .. } => Vec::new(),
-    }
+        | Event::TokenForgotten { .. } => [None, None],
+    };
+    touched.into_iter().flatten()
 }
 
 /// Plans all that the touched things need, until nothing more is needed. The events are left to be applied.
@@ -100,9 +101,11 @@ pub fn run_within(
         let Some((_, key)) = due.pop_first() else { break };
         let before = plan.events.len();
         service::reconcile(&mut plan, &key, context);
-        let planned = plan.events[before..].iter();
-        let touched: BTreeSet<Touched> = planned.flat_map(|event| touched(plan.state, event)).collect();
-        due.extend(due_services(plan.state, &touched));
+        let mut touched_by_plan = BTreeSet::new();
+        for event in &plan.events[before..] {
+            touched_by_plan.extend(touched(plan.state, event));
+        }
+        due.extend(due_services(plan.state, &touched_by_plan));
     }
     (plan.events, BTreeSet::new())
 }

@@ -55,15 +55,16 @@ pub(super) fn plan(plan: &mut Plan<'_>, service: &Service, context: &mut Context
     }
 }
 
-/// How many tasks to start, if the counts say that there are too few and that this is all that is amiss. Then nothing
-/// depends on the tasks that there are, and a service of thousands that has lost one is not looked through for it.
+/// How many tasks to start, if the counts say that this is all there is to do: that there are as many as desired or too
+/// few, and none to be replaced. Then nothing depends on the tasks that there are, and a service of thousands that has
+/// lost one is not looked through for it.
 fn only_starts(state: &State, service: &Service) -> Option<u32> {
     let strength = rest::sound(state, service)?;
     let desired = service.desired_count;
-    let missing = desired.saturating_sub(strength.active());
+    let missing = desired.checked_sub(strength.active())?;
     let room = service.spec.bounds.upper(desired).saturating_sub(strength.active());
     let starts = missing.min(room).min(STARTS_PER_ROUND_MAX);
-    (starts > 0).then_some(starts)
+    (starts > 0 || missing == 0).then_some(starts)
 }
 
 /// Not after a failure to start until its delay is over, and never again for a deployment that was given up.
@@ -121,6 +122,9 @@ fn hold_against_deployment(plan: &mut Plan<'_>, service: &Service, failed: u32, 
 fn scale_in(tasks: &[Arc<Task>], surplus: u32) -> Vec<TaskKey> {
     if surplus as usize >= tasks.len() {
         return tasks.iter().map(|task| task.key.clone()).collect();
+    }
+    if surplus == 0 {
+        return Vec::new();
     }
     let zone = |task: &Arc<Task>| task.availability_zone.clone();
     let mut zones: BTreeMap<Option<Name>, u32> = BTreeMap::new();

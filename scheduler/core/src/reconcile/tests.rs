@@ -397,6 +397,7 @@ fn the_events_of_a_state_build_it_again() {
         offers,
         usage,
         peers,
+        open,
         away,
         strengths,
         ailing,
@@ -414,6 +415,7 @@ fn the_events_of_a_state_build_it_again() {
     assert_eq!(&again.active_definitions, active_definitions);
     assert_eq!((&again.tenants, &again.service_tasks), (tenants, service_tasks));
     assert_eq!((&again.stopped_tasks, &again.offers, &again.peers), (stopped_tasks, offers, peers));
+    assert_eq!(&again.open, open);
     assert_eq!((&again.usage, &again.away, &again.tallies), (usage, away, tallies));
     assert_eq!((&again.strengths, &again.ailing), (strengths, ailing));
     assert_eq!((&again.agenda, &again.kept), (agenda, kept));

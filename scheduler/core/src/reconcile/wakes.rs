@@ -12,7 +12,6 @@ use ecsr_api::Timestamp;
 use super::census::grace_ends;
 use super::service::STEADY_STATE_REPEAT;
 use super::{Touched, hosts};
-use crate::ids::TaskId;
 use crate::state::{Service, ServiceStatus, State, Task};
 
 /// When services or hosts change by the passing of time alone: the earliest moment after `now` at which a plan can find
@@ -57,7 +56,7 @@ fn wake(state: &State, service: &Service, now: Timestamp) -> Option<Timestamp> {
     let retry = service.primary().retry_at.filter(|at| *at > now);
     let unsettled = service.deployments.len() > 1 || service.primary().failed_tasks > 0;
     let strengths = service.deployments.iter().filter_map(|one| state.strengths.get(&one.id));
-    let behind = (Bound::Excluded((now, TaskId::LAST)), Bound::Unbounded);
+    let behind = (Bound::Excluded(now), Bound::Unbounded);
     let settling =
         strengths.filter(|_| unsettled).filter_map(|strength| strength.settling.range(behind).next());
     let settling = settling.map(|(at, _)| *at);

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use ecsr_api::Timestamp;
 use imbl::OrdMap;
 
-use super::strength::{Footing, strengthened};
+use super::host::footing;
+use super::strength::strengthened;
 use super::{
     Container, ContainerReport, Definition, DefinitionStatus, Desired, Event, Health, Instance,
     InstanceStatus, Known, Offer, PortBinding, Presence, Report, SERVICE_EVENTS_MAX, Service, ServiceEvent,
-    State, Stop, Tally, Task, Usage,
+    State, Stop, Task,
 };
 use crate::ids::{InstanceKey, Name, ServiceKey, TaskKey};
 
@@ -106,7 +107,7 @@ impl State {
         let replaced = self.instances.insert(instance.key.clone(), instance.clone());
         self.kept.change_instance(replaced.as_deref(), Some(instance));
         let offer = self.offer_of(instance);
-        self.offer(&instance.key, Some(offer));
+        self.offer(&instance.key, Some(&offer));
     }
 
     fn change_presence(&mut self, key: &InstanceKey, presence: Presence) {
@@ -143,7 +144,7 @@ impl State {
 
     fn log(&mut self, service: &ServiceKey, event: &ServiceEvent) {
         let events = self.service_events.entry(service.clone()).or_default();
-        events.push_back(event.clone());
+        events.push_back(Arc::new(event.clone()));
         if events.len() > SERVICE_EVENTS_MAX {
             events.pop_front();
         }
@@ -184,7 +185,7 @@ impl State {
                 {
                     pattern.tasks += 1;
                 }
-                self.tasks.insert(new.key.clone(), new);
+                self.tasks.insert(new);
             }
             (Some(old), None) => {
                 self.tasks.remove(&old.key);
@@ -210,7 +211,7 @@ impl State {
             return;
         }
         adjust(&mut self.tenants, task.instance, |tenants| Arc::make_mut(tenants).add(task));
-        adjust(&mut self.usage, task.host(), |usage| usage.add(task));
+        adjust(&mut self.usage, task.instance, |usage| usage.add(task));
         if let Some(service) = task.service() {
             adjust(&mut self.service_tasks, service, |tasks| {
                 tasks.insert(task.key.id);
@@ -226,7 +227,7 @@ impl State {
         }
         self.count_out(task);
         adjust(&mut self.tenants, task.instance, |tenants| Arc::make_mut(tenants).remove(task));
-        adjust(&mut self.usage, task.host(), |usage| usage.remove(task));
+        adjust(&mut self.usage, task.instance, |usage| usage.remove(task));
         if let Some(service) = task.service() {
             adjust(&mut self.service_tasks, service, |tasks| {
                 tasks.remove(&task.key.id);
@@ -237,7 +238,7 @@ impl State {
     /// A change of a task that was there and stays: most of what is known of it is the same.
     fn reindex(&mut self, old: &Task, new: &Task) {
         if (old.known, old.desired) != (new.known, new.desired) {
-            adjust(&mut self.usage, new.host(), |usage| {
+            adjust(&mut self.usage, new.instance, |usage| {
                 usage.remove(old);
                 usage.add(new);
             });
@@ -259,9 +260,11 @@ impl State {
             return;
         }
         adjust(&mut self.tallies, task.tally(), |tally| tally.add(task));
-        adjust(&mut self.peers, task.peers(), |peers| adjust(peers, task.instance, |count| *count += 1));
+        let offer = self.offers.get(&task.host());
+        let zone = offer.and_then(Offer::zone_of_tasks);
+        adjust(&mut self.peers, task.peers(), |peers| Arc::make_mut(peers).add(task.instance, zone));
         if let Some(deployment) = strengthened(task) {
-            let footing = self.footing(&task.host());
+            let footing = footing(offer);
             adjust(&mut self.strengths, deployment, |strength| strength.add(task, footing));
         }
         if let Some(service) = ailing(task) {
@@ -274,9 +277,11 @@ impl State {
             return;
         }
         adjust(&mut self.tallies, task.tally(), |tally| tally.remove(task));
-        adjust(&mut self.peers, task.peers(), |peers| adjust(peers, task.instance, |count| *count -= 1));
+        let offer = self.offers.get(&task.host());
+        let zone = offer.and_then(Offer::zone_of_tasks);
+        adjust(&mut self.peers, task.peers(), |peers| Arc::make_mut(peers).remove(task.instance, zone));
         if let Some(deployment) = strengthened(task) {
-            let footing = self.footing(&task.host());
+            let footing = footing(offer);
             adjust(&mut self.strengths, deployment, |strength| strength.remove(task, footing));
         }
         if let Some(service) = ailing(task) {
@@ -296,7 +301,7 @@ impl State {
             tally.add(new);
         }
         if let Some(deployment) = strengthened(new) {
-            let footing = self.footing(&new.host());
+            let footing = footing(self.offers.get(&new.host()));
             if let Some(strength) = self.strengths.get_mut(&deployment) {
                 strength.change(old, new, footing);
             }
@@ -305,34 +310,6 @@ impl State {
             (None, Some(service)) => adjust(&mut self.ailing, service, |count| *count += 1),
             (Some(service), None) => adjust(&mut self.ailing, service, |count| *count -= 1),
             (None, None) | (Some(_), Some(_)) => {}
-        }
-    }
-
-    fn footing(&self, instance: &InstanceKey) -> Footing {
-        match self.offers.get(instance) {
-            Some(offer) if offer.instance.status == InstanceStatus::Active => Footing::Firm,
-            Some(_) | None => Footing::Lost,
-        }
-    }
-
-    /// Sets what an instance offers. When it begins or ceases to keep its tasks, their deployments are told.
-    fn offer(&mut self, key: &InstanceKey, offer: Option<Offer>) {
-        let before = self.footing(key);
-        match offer {
-            Some(offer) => self.offers.insert(key.clone(), offer),
-            None => self.offers.remove(key),
-        };
-        let after = self.footing(key);
-        if before != after {
-            let here: Vec<Arc<Task>> = self.live_tasks_on(key).cloned().collect();
-            for task in here {
-                if let Some(strength) =
-                    strengthened(&task).and_then(|deployment| self.strengths.get_mut(&deployment))
-                {
-                    strength.remove(&task, before);
-                    strength.add(&task, after);
-                }
-            }
         }
     }
 }
@@ -344,7 +321,7 @@ fn ailing(task: &Task) -> Option<ServiceKey> {
 
 /// Changes an entry. One that is as good as none is not there, neither before nor after, so that derived maps hold nothing
 /// of what is gone.
-fn adjust<K: Ord + Clone, V: Clone + Default + PartialEq>(
+pub(super) fn adjust<K: Ord + Clone, V: Clone + Default + PartialEq>(
     map: &mut OrdMap<K, V>,
     key: K,
     change: impl FnOnce(&mut V),
@@ -368,49 +345,6 @@ fn stopped_at(task: &Task) -> Option<Timestamp> {
     match task.known {
         Known::Pending | Known::Running => None,
         Known::Stopped => Some(task.times.stopped.unwrap_or(task.times.created)),
-    }
-}
-
-impl Usage {
-    fn add(&mut self, task: &Task) {
-        self.cpu += task.demand.cpu;
-        self.memory += task.demand.memory;
-        self.gpus += task.demand.gpus;
-        if let Some(count) = counted(task, &mut self.running, &mut self.pending) {
-            *count += 1;
-        }
-    }
-
-    fn remove(&mut self, task: &Task) {
-        self.cpu -= task.demand.cpu;
-        self.memory -= task.demand.memory;
-        self.gpus -= task.demand.gpus;
-        if let Some(count) = counted(task, &mut self.running, &mut self.pending) {
-            *count -= 1;
-        }
-    }
-}
-
-impl Tally {
-    fn add(&mut self, task: &Task) {
-        if let Some(count) = counted(task, &mut self.running, &mut self.pending) {
-            *count += 1;
-        }
-    }
-
-    fn remove(&mut self, task: &Task) {
-        if let Some(count) = counted(task, &mut self.running, &mut self.pending) {
-            *count -= 1;
-        }
-    }
-}
-
-/// The counter that a task belongs to. One that is being stopped counts as neither, though it still holds resources.
-fn counted<'a>(task: &Task, running: &'a mut u32, pending: &'a mut u32) -> Option<&'a mut u32> {
-    match (task.desired, task.known) {
-        (Desired::Running, Known::Running) => Some(running),
-        (Desired::Running, Known::Pending) => Some(pending),
-        (Desired::Running, Known::Stopped) | (Desired::Stopped, _) => None,
     }
 }
 

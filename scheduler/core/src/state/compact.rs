@@ -9,6 +9,7 @@
 use std::fmt;
 
 use ecsr_api::ecs;
+use serde::ser::SerializeStruct;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Protocol;
@@ -46,11 +47,20 @@ fn read_digits(text: &str) -> Option<[u8; 32]> {
 impl fmt::Display for HexText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Form::Digits(bytes) => f.write_str(&hex::encode(bytes)),
-            Form::Digest(bytes) => write!(f, "{SHA256}{}", hex::encode(bytes)),
+            Form::Digits(bytes) => write_digits(bytes, f),
+            Form::Digest(bytes) => {
+                f.write_str(SHA256)?;
+                write_digits(bytes, f)
+            }
             Form::Text(text) => f.write_str(text),
         }
     }
+}
+
+fn write_digits(bytes: &[u8; 32], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let mut digits = [0; 64];
+    hex::encode_to_slice(bytes, &mut digits).expect("two digits for each byte");
+    f.write_str(str::from_utf8(&digits).expect("hexadecimal digits"))
 }
 
 impl fmt::Debug for HexText {
@@ -72,8 +82,8 @@ impl<'de> Deserialize<'de> for HexText {
 }
 
 /// A port of a container and the one of its host that leads to it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(from = "ecs::NetworkBinding", into = "ecs::NetworkBinding")]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(from = "ecs::NetworkBinding")]
 pub struct PortBinding(Binding);
 
 #[derive(Debug, Clone, PartialEq)]
@@ -133,6 +143,23 @@ fn plain(binding: &ecs::NetworkBinding) -> Option<Binding> {
     (!ranged).then_some(Binding::Port { container, host, protocol, address })
 }
 
+/// As the [`ecs::NetworkBinding`] that it stands for.
+impl Serialize for PortBinding {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.0 {
+            Binding::Port { container, host, protocol, address } => {
+                let mut binding = serializer.serialize_struct("NetworkBinding", 4)?;
+                binding.serialize_field("bindIP", address.as_str())?;
+                binding.serialize_field("containerPort", container)?;
+                binding.serialize_field("hostPort", host)?;
+                binding.serialize_field("protocol", protocol.as_str())?;
+                binding.end()
+            }
+            Binding::Other(other) => other.serialize(serializer),
+        }
+    }
+}
+
 impl From<PortBinding> for ecs::NetworkBinding {
     fn from(PortBinding(binding): PortBinding) -> Self {
         match binding {
@@ -140,13 +167,7 @@ impl From<PortBinding> for ecs::NetworkBinding {
                 bind_ip: Some(address.as_str().to_owned()),
                 container_port: Some(container.into()),
                 host_port: Some(host.into()),
-                protocol: Some(
-                    match protocol {
-                        Protocol::Tcp => "tcp",
-                        Protocol::Udp => "udp",
-                    }
-                    .to_owned(),
-                ),
+                protocol: Some(protocol.as_str().to_owned()),
                 ..Self::default()
             },
             Binding::Other(other) => *other,
@@ -194,6 +215,7 @@ mod tests {
             assert_eq!(compact.host_port(), host, "{binding:?}");
             let written = serde_json::to_value(&compact).unwrap();
             assert_eq!(written, serde_json::to_value(&binding).unwrap());
+            assert_eq!(serde_json::to_string(&compact).unwrap(), serde_json::to_string(&binding).unwrap());
             assert_eq!(serde_json::from_value::<PortBinding>(written).unwrap(), compact);
             assert_eq!(ecs::NetworkBinding::from(compact), binding);
         };

@@ -93,3 +93,12 @@ pub enum Protocol {
     Tcp,
     Udp,
 }
+
+impl Protocol {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+}

@@ -1,13 +1,14 @@
 //! Ways into the state that commands, planners and views share.
 
-use std::ops::RangeInclusive;
 use std::sync::Arc;
+
+use imbl::OrdSet;
 
 use super::{
     Cluster, ClusterStatus, Definition, Instance, Known, LaunchType, Offer, Protocol, Service, ServiceStatus,
-    State, Tally, Task, Usage,
+    State, Tally, Task, Usage, Zone,
 };
-use crate::ids::{DefinitionId, InstanceId, InstanceKey, Name, ServiceKey, TaskId, TaskKey};
+use crate::ids::{DefinitionId, InstanceId, InstanceKey, Name, ServiceKey};
 
 impl State {
     /// An ACTIVE cluster.
@@ -36,26 +37,15 @@ impl State {
             .filter(|service| service.status != ServiceStatus::Inactive)
     }
 
-    /// The keys of all tasks that a cluster can have.
-    pub fn task_range(cluster: &Name) -> RangeInclusive<TaskKey> {
-        TaskKey { cluster: cluster.clone(), id: TaskId::FIRST }..=TaskKey {
-            cluster: cluster.clone(),
-            id: TaskId::LAST,
-        }
-    }
-
     /// The tasks of a service that are not STOPPED.
     pub fn live_tasks_of<'a>(&'a self, service: &'a ServiceKey) -> impl Iterator<Item = &'a Arc<Task>> {
-        let ids = self.service_tasks.get(service).into_iter().flatten();
-        ids.filter_map(|id| self.tasks.get(&TaskKey { cluster: service.cluster.clone(), id: *id }))
+        self.tasks.named(&service.cluster, self.service_tasks.get(service).into_iter().flatten())
     }
 
     /// The tasks of an instance that are not STOPPED.
     pub fn live_tasks_on<'a>(&'a self, instance: &'a InstanceKey) -> impl Iterator<Item = &'a Arc<Task>> {
         let ids = self.tenants.get(&instance.id).map(|tenants| tenants.tasks());
-        ids.unwrap_or_default()
-            .iter()
-            .filter_map(|id| self.tasks.get(&TaskKey { cluster: instance.cluster.clone(), id: *id }))
+        self.tasks.named(&instance.cluster, ids.unwrap_or_default())
     }
 
     /// The instance that a task is on.
@@ -79,7 +69,7 @@ impl State {
 
     /// What an instance's tasks hold.
     pub fn usage_of(&self, instance: &InstanceKey) -> Usage {
-        self.usage.get(instance).copied().unwrap_or_default()
+        self.usage.get(&instance.id).copied().unwrap_or_default()
     }
 
     /// The host ports that an instance's tasks hold.
@@ -93,10 +83,10 @@ impl State {
         self.offers.range(key(InstanceId::FIRST)..=key(InstanceId::LAST))
     }
 
-    /// What the tasks of the instances of a cluster hold, in the order of their ids.
-    pub fn usage_in(&self, cluster: &Name) -> impl Iterator<Item = (&InstanceKey, &Usage)> {
-        let key = |id| InstanceKey { cluster: cluster.clone(), id };
-        self.usage.range(key(InstanceId::FIRST)..=key(InstanceId::LAST))
+    /// The instances of a cluster that take new tasks, by zone.
+    pub fn open_zones_of(&self, cluster: &Name) -> impl Iterator<Item = (&Zone, &OrdSet<InstanceId>)> {
+        let zones = self.open.range((cluster.clone(), None)..);
+        zones.take_while(move |((of, _), _)| of == cluster).map(|((_, zone), instances)| (zone, instances))
     }
 
     /// The ARN of a revision.

@@ -17,12 +17,14 @@ mod host;
 mod instance;
 mod kept;
 mod lookup;
+mod peers;
 mod presence;
 mod service;
 mod share;
 mod snapshot;
 mod strength;
 mod task;
+mod tasks;
 mod tenants;
 
 use std::sync::Arc;
@@ -35,9 +37,10 @@ pub use self::agenda::Agenda;
 pub use self::cluster::{Cluster, ClusterStatus, Definition, DefinitionStatus, Family, Tags};
 pub use self::compact::{HexText, PortBinding};
 pub use self::event::{ContainerReport, Event, Report, Token};
-pub use self::host::{Admission, Offer, Usage};
+pub use self::host::{ARCHITECTURE, Admission, Offer, Usage};
 pub use self::instance::{Instance, InstanceStatus, Protocol, Resources};
 pub use self::kept::{Kept, TokenKey};
+pub use self::peers::{Peers, Zone};
 pub use self::presence::{Presence, Whereabouts};
 pub use self::service::{
     Bounds, CircuitBreaker, Deployment, PropagateTags, Rollout, SETTLED_AFTER, Scheduling, Service,
@@ -47,6 +50,7 @@ pub use self::share::Pattern;
 pub use self::snapshot::Picture;
 pub use self::strength::Strength;
 pub use self::task::{Container, Desired, Health, Known, LaunchType, Origin, Stop, StopCode, Task, Times};
+pub use self::tasks::Tasks;
 pub use self::tenants::Tenants;
 use crate::ids::{
     DefinitionId, DeploymentId, GroupKey, InstanceId, InstanceKey, Name, ServiceKey, TaskId, TaskKey,
@@ -66,8 +70,8 @@ pub struct State {
     pub instances: OrdMap<InstanceKey, Arc<Instance>>,
     pub services: OrdMap<ServiceKey, Arc<Service>>,
     /// Newest last, at most [`SERVICE_EVENTS_MAX`].
-    pub service_events: OrdMap<ServiceKey, Vector<ServiceEvent>>,
-    pub tasks: OrdMap<TaskKey, Arc<Task>>,
+    pub service_events: OrdMap<ServiceKey, Vector<Arc<ServiceEvent>>>,
+    pub tasks: Tasks,
     pub tokens: OrdMap<TokenKey, Arc<Token>>,
 
     /// Derived: the ACTIVE revisions. A family may have had thousands.
@@ -81,9 +85,11 @@ pub struct State {
     /// Derived: what placement looks at of each instance.
     pub offers: OrdMap<InstanceKey, Offer>,
     /// Derived: what the tasks of an instance hold of it, where they hold anything.
-    pub usage: OrdMap<InstanceKey, Usage>,
-    /// Derived: the tasks of a group that are meant to stay, by instance. A service's group is its own.
-    pub peers: OrdMap<GroupKey, OrdMap<InstanceId, u32>>,
+    pub usage: OrdMap<InstanceId, Usage>,
+    /// Derived: the tasks of a group that are meant to stay. A service's group is its own.
+    pub peers: OrdMap<GroupKey, Arc<Peers>>,
+    /// Derived: the instances that take new tasks, by cluster and zone.
+    pub open: OrdMap<(Name, Zone), OrdSet<InstanceId>>,
     /// Derived: the instances that are Unreachable or Lost.
     pub away: OrdSet<InstanceKey>,
     /// Derived: the tasks of a deployment that are meant to run, counted. Deployments are told apart by their number
@@ -98,7 +104,7 @@ pub struct State {
     /// Derived: what tasks of a definition have in common, kept once for all of them. Which task it was taken from makes
     /// no difference to anything but memory.
     pub patterns: OrdMap<DefinitionId, Pattern>,
-    /// Derived: the names of zones, kept once for all instances there.
+    /// Derived: the names of zones and architectures, kept once for all instances there.
     pub zones: OrdSet<Name>,
     /// Derived: counts by cluster and launch type.
     pub tallies: OrdMap<(Name, LaunchType), Tally>,
@@ -122,7 +128,7 @@ impl State {
             instances: OrdMap::new(),
             services: OrdMap::new(),
             service_events: OrdMap::new(),
-            tasks: OrdMap::new(),
+            tasks: Tasks::default(),
             tokens: OrdMap::new(),
             active_definitions: OrdSet::new(),
             tenants: OrdMap::new(),
@@ -131,6 +137,7 @@ impl State {
             offers: OrdMap::new(),
             usage: OrdMap::new(),
             peers: OrdMap::new(),
+            open: OrdMap::new(),
             away: OrdSet::new(),
             strengths: OrdMap::new(),
             ailing: OrdMap::new(),

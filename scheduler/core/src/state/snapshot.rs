@@ -25,7 +25,10 @@ impl State {
         let instances = self.instances.values().cloned().map(Event::InstanceSaved);
         let services = self.services.values().cloned().map(Event::ServiceSaved);
         let logs = self.service_events.iter().flat_map(|(service, events)| {
-            events.iter().map(|event| Event::ServiceLogged { service: service.clone(), event: event.clone() })
+            events.iter().map(|event| Event::ServiceLogged {
+                service: service.clone(),
+                event: ServiceEvent::clone(event),
+            })
         });
         let tasks = self.tasks.values().cloned().map(Event::TaskPlaced);
         let tokens = self.tokens.values().map(|token| Event::TokenUsed(Token::clone(token)));

@@ -5,10 +5,11 @@
 //! tasks themselves only when the counts say that there is a reason.
 
 use ecsr_api::Timestamp;
-use imbl::OrdSet;
+use imbl::OrdMap;
 
+use super::apply::adjust;
 use super::{Desired, Known, Task};
-use crate::ids::{DeploymentId, TaskId};
+use crate::ids::DeploymentId;
 
 /// The tasks of one deployment that are meant to run. Derived from tasks and instances, kept by `State::apply`, proven
 /// by `check`.
@@ -22,8 +23,8 @@ pub struct Strength {
     pub failing: u32,
     /// On an instance that does not keep its tasks.
     pub displaced: u32,
-    /// When each that runs has settled, or will have: see [`Task::settled_at`].
-    pub settling: OrdSet<(Timestamp, TaskId)>,
+    /// How many of those that run have settled, or will have, at a moment: see [`Task::settled_at`].
+    pub settling: OrdMap<Timestamp, u32>,
 }
 
 /// Whether the instance of a task keeps it.
@@ -46,7 +47,7 @@ impl Strength {
             *count += 1;
         }
         if let Some(at) = task.settled_at() {
-            self.settling.insert((at, task.key.id));
+            adjust(&mut self.settling, at, |count| *count += 1);
         }
     }
 
@@ -55,7 +56,7 @@ impl Strength {
             *count -= 1;
         }
         if let Some(at) = task.settled_at() {
-            self.settling.remove(&(at, task.key.id));
+            adjust(&mut self.settling, at, |count| *count -= 1);
         }
     }
 
@@ -68,9 +69,14 @@ impl Strength {
             *count += 1;
         }
         let (before, after) = (old.settled_at(), new.settled_at());
-        if before != after {
-            before.and_then(|at| self.settling.remove(&(at, old.key.id)));
-            after.and_then(|at| self.settling.insert((at, new.key.id)));
+        if before == after {
+            return;
+        }
+        if let Some(at) = before {
+            adjust(&mut self.settling, at, |count| *count -= 1);
+        }
+        if let Some(at) = after {
+            adjust(&mut self.settling, at, |count| *count += 1);
         }
     }
 

@@ -24,7 +24,7 @@ pub use self::instance::{health as instance_health, instance};
 pub(crate) use self::reply::body;
 pub use self::reply::respond;
 pub use self::service::service;
-pub use self::task::{task, task_health};
+pub use self::task::{ShownTask, Tasks, TasksAnswer, task_health};
 use crate::state;
 
 /// Whether an answer carries the tags of what it shows, as `include: [TAGS]` asks.

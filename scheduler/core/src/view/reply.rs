@@ -6,7 +6,9 @@
 use ecsr_api::ecs::{self, Operation};
 use serde::Serialize;
 
-use super::{ClusterFields, ShowTags, cluster, definition, instance, service, tags, task};
+use super::{
+    ClusterFields, ShowTags, ShownTask, Tasks, TasksAnswer, cluster, definition, instance, service, tags,
+};
 use crate::command::Reply;
 use crate::ids::{DefinitionId, InstanceKey, TaskKey};
 use crate::state::State;
@@ -36,8 +38,8 @@ pub fn respond(state: &State, operation: Operation, reply: &Reply) -> Vec<u8> {
         }
         Reply::Tasks { tasks, failures } => many_tasks(state, tasks, failures),
         Reply::Task(key) => {
-            let stored = state.tasks.get(key);
-            body(&ecs::StopTaskResponse { task: stored.map(|stored| task(state, stored, ShowTags::Yes)) })
+            let stored = state.tasks.get(key).into_iter().map(|stored| &**stored).collect();
+            body(&StopTaskAnswer { task: Tasks::new(state, stored, ShowTags::Yes).iter().next() })
         }
         Reply::Service(key) => {
             let stored = state.services.get(key);
@@ -67,11 +69,8 @@ fn one_definition(state: &State, operation: Operation, id: &DefinitionId) -> Vec
 }
 
 fn many_tasks(state: &State, tasks: &[TaskKey], failures: &[ecs::Failure]) -> Vec<u8> {
-    let stored = tasks.iter().filter_map(|key| state.tasks.get(key));
-    body(&ecs::RunTaskResponse {
-        tasks: Some(stored.map(|stored| task(state, stored, ShowTags::Yes)).collect()),
-        failures: Some(failures.to_vec()),
-    })
+    let stored = tasks.iter().filter_map(|key| state.tasks.get(key)).map(|stored| &**stored).collect();
+    body(&TasksAnswer { failures: failures.to_vec(), tasks: Tasks::new(state, stored, ShowTags::Yes) })
 }
 
 fn many_instances(state: &State, instances: &[InstanceKey], failures: &[ecs::Failure]) -> Vec<u8> {
@@ -80,6 +79,12 @@ fn many_instances(state: &State, instances: &[InstanceKey], failures: &[ecs::Fai
         container_instances: Some(stored.map(|stored| instance(state, stored, ShowTags::No)).collect()),
         failures: Some(failures.to_vec()),
     })
+}
+
+#[derive(Serialize)]
+struct StopTaskAnswer<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    task: Option<ShownTask<'a>>,
 }
 
 /// The bytes of a response. Wire types hold nothing that JSON could not.

@@ -5,6 +5,7 @@
 //! is not listed, and an INACTIVE service is still shown.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use ecsr_api::ecs;
 
@@ -150,7 +151,7 @@ fn deployment(state: &State, service: &Service, deployment: &Deployment) -> ecs:
 
 /// The log, newest first; `State::apply` keeps no more of it than ECS shows.
 fn events(state: &State, service: &Service) -> Vec<ecs::ServiceEvent> {
-    let event = |event: &ServiceEvent| ecs::ServiceEvent {
+    let event = |event: &Arc<ServiceEvent>| ecs::ServiceEvent {
         id: Some(event.id.clone()),
         created_at: Some(event.created_at),
         message: Some(event.message.clone()),

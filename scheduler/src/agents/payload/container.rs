@@ -54,7 +54,7 @@ pub(super) fn arn(around: &Surroundings<'_>, definition: &ecs::ContainerDefiniti
     let task = &around.task.key;
     let mut containers = around.task.containers.iter();
     let found = containers.find(|container| Some(&*container.name) == definition.name.as_deref())?;
-    Some(around.state.home.container_arn(&task.cluster, &task.id.to_string(), &found.id.dashed()))
+    Some(around.state.home.container_arn(&task.cluster, &task.id.to_string(), &found.id.dashed().to_string()))
 }
 
 fn environment(definition: &ecs::ContainerDefinition) -> BTreeMap<String, String> {
