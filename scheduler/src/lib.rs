@@ -59,6 +59,7 @@ use crate::driver::{Driver, Failure, Surroundings};
 use crate::entropy::Entropy;
 use crate::ha::Authority;
 use crate::ha::node::Node;
+use crate::http::AgentsLane;
 use crate::journal::etcd::Location;
 use crate::journal::etcd::log::Log;
 use crate::journal::{EmbeddedJournal, Journal};
@@ -195,6 +196,7 @@ async fn serve_among_others(
         consistency: config.reads,
     };
     let (stop_serving, stop) = watch::channel(false);
+    let lane = AgentsLane::open().map_err(Error::Thread)?;
     let mut server = None;
     let ended = node
         .run(
@@ -204,7 +206,7 @@ async fn serve_among_others(
                 stop_serving.send_replace(true);
             },
             |router| {
-                server = Some(tokio::spawn(http::serve(listener, router, stop)));
+                server = Some(tokio::spawn(http::serve(listener, router, lane, stop)));
                 tracing::info!(%listen, journal = %location, "the scheduler serves, one of several");
                 // The caller may not care.
                 let _ = ready.send(listen);
@@ -301,7 +303,8 @@ async fn serve(
             tracing::warn!(%error, "no control socket: the journal cannot be copied while this runs");
         }
     }
-    let server = tokio::spawn(http::serve(listener, http::router(app.clone()), stop));
+    let lane = AgentsLane::open().map_err(Error::Thread)?;
+    let server = tokio::spawn(http::serve(listener, http::router(app.clone()), lane, stop));
     tracing::info!(%listen, data_dir = %config.data_dir.display(), "the scheduler serves");
     // The caller may not care.
     let _ = ready.send(listen);

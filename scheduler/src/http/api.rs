@@ -27,7 +27,7 @@ use crate::auth::Authenticator;
 use crate::driver::Failure;
 use crate::entropy::Entropy;
 
-const TARGET_HEADER: &str = "x-amz-target";
+pub(super) const TARGET_HEADER: &str = "x-amz-target";
 const REQUEST_ID_HEADER: &str = "x-amzn-requestid";
 /// The content types of AWS JSON, of which the request's is echoed.
 const CONTENT_TYPES: [&str; 2] = [ecs::CONTENT_TYPE, "application/x-amz-json-1.0"];

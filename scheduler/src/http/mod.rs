@@ -2,6 +2,7 @@
 
 pub(crate) mod api;
 pub(crate) mod body;
+mod lanes;
 mod server;
 pub(crate) mod share;
 
@@ -13,6 +14,7 @@ use axum::routing::{get, post};
 use crate::agents;
 use crate::app::App;
 
+pub(crate) use self::lanes::AgentsLane;
 pub(crate) use self::server::serve;
 
 /// Everything that is served.

@@ -1,6 +1,7 @@
 //! Accepting connections, each within bounds: how many, how long their headers may take and how large they may be, and
 //! for how long a peer may take nothing.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,9 +13,11 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
+use super::lanes::{self, AgentsLane};
 use super::share::{Share, Shares};
 use crate::agents::Line;
 use crate::stop;
@@ -45,7 +48,12 @@ const STOP_GRACE: Duration = Duration::from_secs(5);
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// Serves until `stopping` turns true and the requests under way have ended.
-pub(crate) async fn serve(listener: TcpListener, router: Router, mut stopping: watch::Receiver<bool>) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    agents_lane: AgentsLane,
+    mut stopping: watch::Receiver<bool>,
+) {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let shares = Shares::default();
     let mut connections = JoinSet::new();
@@ -61,10 +69,12 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, mut stopping: w
             tracing::debug!(address = %peer.ip(), "an address has too many connections");
             continue;
         };
-        let (router, stopping) = (router.clone(), stopping.clone());
+        let (router, stopping, agents) = (router.clone(), stopping.clone(), agents_lane.handle());
         connections.spawn(async move {
-            serve_connection(stream, router, &share, stopping).await;
-            drop((share, permit));
+            if let Err(error) = serve_in_its_lane(stream, share, router, &agents, stopping).await {
+                tracing::debug!(%error, "a connection ended before its first request");
+            }
+            drop(permit);
         });
     }
     drop(listener);
@@ -89,10 +99,29 @@ async fn accept(
     }
 }
 
+async fn serve_in_its_lane(
+    stream: TcpStream,
+    share: Share,
+    router: Router,
+    agents: &Handle,
+    mut stopping: watch::Receiver<bool>,
+) -> io::Result<()> {
+    let is_agents = tokio::select! {
+        told = tokio::time::timeout(HEADERS_TIMEOUT, lanes::is_agents(&stream)) => told??,
+        () = stop::told(&mut stopping) => return Ok(()),
+    };
+    let serve = |stream| serve_connection(stream, router, share, stopping);
+    if is_agents {
+        return lanes::serve(agents, stream, serve).await;
+    }
+    serve(stream).await;
+    Ok(())
+}
+
 async fn serve_connection(
     stream: TcpStream,
     router: Router,
-    share: &Share,
+    share: Share,
     mut stopping: watch::Receiver<bool>,
 ) {
     // Answers are small: waiting for more to send only delays them. A socket that refuses is about to fail anyway.

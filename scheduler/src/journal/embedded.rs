@@ -12,19 +12,19 @@
 //! After an I/O error redb refuses all further work on the open file, so a failed write closes it and the next one
 //! opens it again: a disk that was full for a while costs refused calls, not a restart.
 
-use std::fs::{self, File, OpenOptions};
-use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+mod file;
+mod trim;
+
 use std::path::{Path, PathBuf};
 
-use redb::backends::FileBackend;
 use redb::{
-    Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, StorageError, Table,
-    TableDefinition, TableError, WriteTransaction,
+    Database, Durability, ReadableDatabase, ReadableTable, TableDefinition, TableError, WriteTransaction,
 };
 
+use self::file::{explain_io, found, fresh_id, open_database};
+use self::trim::trim;
 use super::mark::{self, Mark, MarkFile};
-use super::staged::{Stage, StagedBackend};
+use super::staged::Stage;
 use super::{Entry, Error, Journal, Loaded, Visitor};
 
 const RECORDS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("records");
@@ -44,13 +44,6 @@ const SNAPSHOT_CHUNKS_KEY: &str = "snapshot_chunks";
 /// The layout of the tables, and the newest that is read. What the records say has its own version.
 const FORMAT: u64 = 2;
 
-/// Pages kept in memory. The journal is written at its end and read only at the start: more would be wasted.
-const CACHE_BYTES: usize = 1024 * 1024;
-
-/// Records and chunks that no longer count and are removed along with a write. More than a write ever adds, so that
-/// they do get fewer; few enough that nobody waits for it.
-const TRIM_MAX: usize = 64;
-
 /// The embedded [`Journal`]: `journal.redb` in a data directory.
 #[derive(Debug)]
 pub struct EmbeddedJournal {
@@ -61,8 +54,18 @@ pub struct EmbeddedJournal {
     stage: Stage,
     /// The snapshot being written: the last record that it stands for, and how many chunks are kept of it.
     unfinished: Option<(u64, u64)>,
+    known: Known,
     /// `None` before the journal was loaded, and if there is no place for it: it only makes what it watches safer.
     mark: Option<MarkFile>,
+}
+
+/// What the tables were left like, so that a write need not look: a first or last entry may be a megabyte to read.
+#[derive(Debug, Clone, Copy, Default)]
+struct Known {
+    /// The index that follows the last record. `None` after a failed write, which may have been kept all the same.
+    next_index: Option<u64>,
+    /// Nothing is there that no longer counts.
+    is_tidy: bool,
 }
 
 /// The snapshot that counts.
@@ -100,7 +103,14 @@ impl EmbeddedJournal {
     pub fn open_existing(data_dir: &Path) -> Result<Self, Error> {
         let path = Self::path_in(data_dir);
         let (database, stage) = open_database(&path)?;
-        let journal = Self { path, database: Some(database), stage, unfinished: None, mark: None };
+        let journal = Self {
+            path,
+            database: Some(database),
+            stage,
+            unfinished: None,
+            known: Known::default(),
+            mark: None,
+        };
         journal.check_format()?;
         Ok(journal)
     }
@@ -239,19 +249,22 @@ impl Journal for EmbeddedJournal {
 
     fn append(&mut self, epoch: u64, first_index: u64, records: &[Vec<u8>]) -> Result<(), Error> {
         let unfinished = self.unfinished;
-        let count = u64::try_from(records.len()).expect("a list is shorter than 2^64");
+        let Known { next_index, mut is_tidy } = std::mem::take(&mut self.known);
+        let end = first_index + u64::try_from(records.len()).expect("a list is shorter than 2^64");
         self.write(epoch, Durability::Immediate, |transaction| {
             let mut table = transaction.open_table(RECORDS)?;
-            if table.last()?.is_some_and(|(last, _)| last.value() >= first_index) {
+            if next_index != Some(first_index) {
                 table.retain_in(first_index.., |_, _| false)?;
             }
             for (index, record) in (first_index..).zip(records) {
                 table.insert(index, record.as_slice())?;
             }
             drop(table);
-            trim(transaction, unfinished)
+            is_tidy = is_tidy || trim(transaction, unfinished)?;
+            Ok(())
         })?;
-        if let Some(Err(error)) = self.mark.as_ref().map(|mark| mark.write(epoch, first_index + count)) {
+        self.known = Known { next_index: Some(end), is_tidy };
+        if let Some(Err(error)) = self.mark.as_ref().map(|mark| mark.write(epoch, end)) {
             tracing::debug!(%error, "the journal's mark stays behind");
         }
         Ok(())
@@ -265,10 +278,13 @@ impl Journal for EmbeddedJournal {
         if number != 0 && number != kept {
             return Err(Error::Incomplete { through, chunks: number, kept });
         }
+        let known = std::mem::take(&mut self.known);
         self.write(epoch, Durability::None, |transaction| {
             transaction.open_table(CHUNKS)?.insert((through, number), bytes)?;
             Ok(())
         })?;
+        // The first one may follow those of a snapshot that was given up.
+        self.known = Known { is_tidy: known.is_tidy && number != 0, ..known };
         self.unfinished = Some((through, number + 1));
         Ok(())
     }
@@ -279,13 +295,16 @@ impl Journal for EmbeddedJournal {
         if kept != chunks || chunks == 0 {
             return Err(Error::Incomplete { through, chunks, kept });
         }
+        let Known { next_index, .. } = std::mem::take(&mut self.known);
         self.write(epoch, Durability::Immediate, |transaction| {
             let mut meta = transaction.open_table(META)?;
             meta.insert(SNAPSHOT_THROUGH_KEY, through)?;
             meta.insert(SNAPSHOT_CHUNKS_KEY, chunks)?;
-            drop(meta);
-            trim(transaction, None)
-        })
+            Ok(())
+        })?;
+        // What it stands for goes with the writes that follow.
+        self.known = Known { next_index, is_tidy: false };
+        Ok(())
     }
 }
 
@@ -296,41 +315,6 @@ fn newest(meta: &impl ReadableTable<&'static str, u64>) -> Result<Option<Newest>
 
 fn number(meta: &impl ReadableTable<&'static str, u64>, key: &str) -> Result<Option<u64>, redb::Error> {
     Ok(meta.get(key)?.map(|value| value.value()))
-}
-
-/// Removes some of what the newest snapshot has made superfluous: the records that it stands for, and the chunks of
-/// other snapshots than it and the one being written.
-fn trim(transaction: &WriteTransaction, unfinished: Option<(u64, u64)>) -> Result<(), redb::Error> {
-    let newest = newest(&transaction.open_table(META)?)?;
-    let Some(Newest { through, .. }) = newest else { return Ok(()) };
-    let mut records = transaction.open_table(RECORDS)?;
-    for _ in 0..TRIM_MAX {
-        if records.first()?.is_none_or(|(first, _)| first.value() > through) {
-            break;
-        }
-        records.pop_first()?;
-    }
-    trim_chunks(&mut transaction.open_table(CHUNKS)?, through, unfinished)
-}
-
-fn trim_chunks(
-    chunks: &mut Table<'_, (u64, u64), &'static [u8]>,
-    through: u64,
-    unfinished: Option<(u64, u64)>,
-) -> Result<(), redb::Error> {
-    for _ in 0..TRIM_MAX {
-        // Older ones come first; what follows the newest is being written, or was given up.
-        let first = chunks.first()?.map(|(key, _)| key.value());
-        let last = chunks.last()?.map(|(key, _)| key.value());
-        let given_up = |key: &(u64, u64)| {
-            key.0 != through && unfinished.is_none_or(|(unfinished, _)| key.0 != unfinished)
-        };
-        match first.filter(|key| key.0 < through).or(last.filter(given_up)) {
-            Some(key) => drop(chunks.remove(key)?),
-            None => break,
-        }
-    }
-    Ok(())
 }
 
 fn read_format(database: &Database) -> Result<Option<u64>, redb::Error> {
@@ -356,16 +340,6 @@ fn upgrade_from_1(database: &Database, id: u64) -> Result<(), redb::Error> {
         meta.insert(ID_KEY, id)?;
     }
     write.delete_table(SNAPSHOT_1)?;
-    write.commit()?;
-    Ok(())
-}
-
-fn write_format(database: &Database, id: u64) -> Result<(), redb::Error> {
-    let write = database.begin_write()?;
-    write.open_table(META)?.insert(FORMAT_KEY, FORMAT)?;
-    write.open_table(META)?.insert(ID_KEY, id)?;
-    write.open_table(RECORDS)?;
-    write.open_table(CHUNKS)?;
     write.commit()?;
     Ok(())
 }
@@ -400,79 +374,6 @@ fn transact(
         write.abort()?;
     }
     Ok(current)
-}
-
-/// Makes an empty journal: under another name first, so that a journal which exists is whole.
-fn found(path: &Path) -> Result<(), Error> {
-    let unfinished = path.with_extension("new");
-    let explain = |error| explain_io(path, error);
-    match fs::remove_file(&unfinished) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(explain(error)),
-        Ok(()) | Err(_) => {}
-    }
-    let mut options = OpenOptions::new();
-    let file = open_private(options.create_new(true), &unfinished).map_err(explain)?;
-    let backend = FileBackend::new(file).map_err(|error| explain_open(path, error))?;
-    let database = builder().create_with_backend(backend).map_err(|error| explain_open(path, error))?;
-    write_format(&database, fresh_id()?).map_err(|source| Error::Write { source: Box::new(source) })?;
-    drop(database);
-    fs::rename(&unfinished, path).map_err(explain)?;
-    let directory = path.parent().expect("the journal lies in the data directory");
-    File::open(directory).and_then(|directory| directory.sync_all()).map_err(explain)
-}
-
-fn open_database(path: &Path) -> Result<(Database, Stage), Error> {
-    let explain = |error| explain_io(path, error);
-    let file = open_private(&mut OpenOptions::new(), path).map_err(explain)?;
-    if file.metadata().map_err(explain)?.len() == 0 {
-        // Never ours: a journal gets its name when it is whole.
-        return Err(Error::Damaged { path: path.to_owned(), problem: "it is empty".to_owned() });
-    }
-    let backend = FileBackend::new(file).map_err(|error| explain_open(path, error))?;
-    let (backend, stage) = StagedBackend::new(backend).map_err(explain)?;
-    let opened = builder().set_check_integrity_on_open(true).create_with_backend(backend);
-    Ok((opened.map_err(|error| explain_open(path, error))?, stage))
-}
-
-fn fresh_id() -> Result<u64, Error> {
-    getrandom::u64().map_err(Error::Entropy)
-}
-
-fn builder() -> redb::Builder {
-    let mut builder = Database::builder();
-    builder.set_cache_size(CACHE_BYTES);
-    builder
-}
-
-/// For the owner alone: task definitions carry environment variables, which users put secrets in.
-fn open_private(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
-    options.read(true).write(true).mode(0o600).open(path)
-}
-
-fn explain_io(path: &Path, error: io::Error) -> Error {
-    let path = path.to_owned();
-    match error.kind() {
-        io::ErrorKind::IsADirectory => Error::Foreign { path, problem: "it is a directory".to_owned() },
-        _ => Error::Open { path, source: Box::new(error.into()) },
-    }
-}
-
-fn explain_open(path: &Path, error: DatabaseError) -> Error {
-    let path = path.to_owned();
-    match error {
-        DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => Error::InUse { path },
-        DatabaseError::UpgradeRequired(version) => {
-            Error::Foreign { path, problem: format!("its file format {version} is too old") }
-        }
-        DatabaseError::Storage(StorageError::Corrupted(problem)) => Error::Damaged { path, problem },
-        DatabaseError::Storage(StorageError::Io(source)) if source.kind() == io::ErrorKind::InvalidData => {
-            Error::Foreign { path, problem: source.to_string() }
-        }
-        DatabaseError::Storage(StorageError::Io(source)) if source.kind() == io::ErrorKind::UnexpectedEof => {
-            Error::Damaged { path, problem: "it ends too early".to_owned() }
-        }
-        error => Error::Open { path, source: Box::new(error.into()) },
-    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,9 @@
 //! The embedded journal, as the writer and the next scheduler see it.
 
+use std::fs;
+
+use redb::ReadableTableMetadata as _;
+
 use super::*;
 use crate::journal::Rejected;
 
@@ -216,4 +220,30 @@ fn a_missing_record_is_noticed() {
     journal.append(epoch, 1, &records(&["b"])).unwrap();
     let error = load(&mut journal).unwrap_err();
     assert!(error.to_string().contains("record 0 is missing"), "{error}");
+}
+
+#[test]
+fn what_no_longer_counts_goes_with_the_writes_that_follow() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut journal, epoch) = open(&dir);
+    let kept = |journal: &EmbeddedJournal| {
+        let counted = journal.read(|database| {
+            let read = database.begin_read()?;
+            Ok((read.open_table(RECORDS)?.len()?, read.open_table(CHUNKS)?.len()?))
+        });
+        counted.unwrap()
+    };
+    let append = |journal: &mut EmbeddedJournal, indexes: std::ops::Range<u64>| {
+        indexes.for_each(|index| journal.append(epoch, index, &records(&["again"])).unwrap());
+    };
+    append(&mut journal, 0..150);
+    journal.snapshot_chunk(epoch, 99, 0, b"given up").unwrap();
+    snapshot(&mut journal, epoch, 149, &["old", "er"]);
+    append(&mut journal, 150..160);
+    assert_eq!(kept(&journal), (10, 2));
+    snapshot(&mut journal, epoch, 154, &["new"]);
+    append(&mut journal, 160..161);
+    assert_eq!(kept(&journal), (6, 1));
+    drop(journal);
+    assert_eq!(seen_by_the_next(&dir), shown(&["new"], 155, &["again"; 6]));
 }
