@@ -74,6 +74,11 @@ enum Verb {
     Completions(verb::completions::Args),
 }
 
+/// A scheduler makes and drops millions of small things on several threads, which the system's allocator takes its time
+/// for. How much it keeps for itself is set in `.cargo/config.toml`.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Threads of a scheduler: one decides and writes, the other talks; more would only cost memory.
 const SCHEDULER_THREADS: usize = 2;
 
