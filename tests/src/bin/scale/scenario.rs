@@ -118,10 +118,13 @@ async fn lose_hosts(stage: &Stage<'_>, report: &mut Report) {
     let mut client = stage.client();
     let before = describe_cluster(&mut client).await.running;
     let told = stage.fleet.counters.told.get();
-    if let Err(why) = cut_off(DOOMED) {
-        eprintln!("  hosts cannot be made to vanish here ({why}); left out");
-        return;
-    }
+    let _outage = match Outage::of(DOOMED) {
+        Ok(outage) => outage,
+        Err(why) => {
+            eprintln!("  hosts cannot be made to vanish here ({why}); left out");
+            return;
+        }
+    };
     let began = Instant::now();
     let (mut detected, mut progress) = (None, Progress::new(1));
     let replaced = loop {
@@ -254,16 +257,33 @@ async fn describe_cluster(client: &mut Client) -> Counted {
     Counted { running: count("runningTasksCount"), pending: count("pendingTasksCount") }
 }
 
-/// Drops every packet from and to an address of this network namespace.
-fn cut_off(address: Ipv4Addr) -> Result<(), String> {
-    for (chain, direction) in [("INPUT", "-s"), ("OUTPUT", "-d"), ("OUTPUT", "-s")] {
-        let rule = ["-I", chain, direction, &address.to_string(), "-j", "DROP"].map(str::to_owned);
-        let done = Command::new("iptables").args(rule).output().map_err(|error| error.to_string())?;
-        if !done.status.success() {
-            return Err(String::from_utf8_lossy(&done.stderr).trim().to_owned());
+/// An address of this network namespace, of and to which every packet is dropped until this is.
+struct Outage(Ipv4Addr);
+
+impl Outage {
+    fn of(address: Ipv4Addr) -> Result<Self, String> {
+        let outage = Self(address);
+        outage.rules("-I").map(|()| outage)
+    }
+
+    fn rules(&self, action: &str) -> Result<(), String> {
+        for (chain, direction) in [("INPUT", "-s"), ("OUTPUT", "-d"), ("OUTPUT", "-s")] {
+            let rule = [action, chain, direction, &self.0.to_string(), "-j", "DROP"].map(str::to_owned);
+            let done = Command::new("iptables").args(rule).output().map_err(|error| error.to_string())?;
+            if !done.status.success() {
+                return Err(String::from_utf8_lossy(&done.stderr).trim().to_owned());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Outage {
+    fn drop(&mut self) {
+        if let Err(why) = self.rules("-D") {
+            eprintln!("  {} stays cut off: {why}", self.0);
         }
     }
-    Ok(())
 }
 
 fn definition() -> Value {

@@ -67,8 +67,14 @@ impl Client {
     /// # Panics
     /// If it does not: then there is nothing to be measured.
     pub async fn must(&mut self, operation: &str, input: &Value) -> Value {
-        match self.call(operation, input.to_string().as_bytes()).await {
-            Ok((200, body)) => serde_json::from_slice(&body).unwrap_or_default(),
+        let answer = self.must_answer(operation, input.to_string().as_bytes()).await;
+        serde_json::from_slice(&answer).unwrap_or_default()
+    }
+
+    /// [`Client::must`], with the answer as it came.
+    pub async fn must_answer(&mut self, operation: &str, body: &[u8]) -> Vec<u8> {
+        match self.call(operation, body).await {
+            Ok((200, body)) => body,
             Ok((status, body)) => panic!("{operation}: {status} {}", String::from_utf8_lossy(&body)),
             Err(error) => panic!("{operation}: {error}"),
         }
