@@ -16,7 +16,7 @@ use ecsr_core::State;
 
 use crate::control;
 use crate::driver::{RecoveryError, survey};
-use crate::journal::record::{self, Line};
+use crate::journal::chunk::{self, Line};
 use crate::journal::{self, EmbeddedJournal, Entry, Journal, Rejected};
 
 /// Longest line of the answer's head. The scheduler is asked by us and answers with little.
@@ -97,23 +97,31 @@ pub fn export(data_dir: &Path, out: &mut dyn Write) -> Result<(), Error> {
         Ok(journal) => {
             let mut failed = None;
             let shown = journal.inspect(&mut |entry| {
-                let written = match entry {
-                    Entry::Chunk { bytes, .. } => out.write_all(bytes.trim_ascii_end()),
-                    Entry::Record { bytes, .. } => out.write_all(bytes),
-                    Entry::End => return Ok(()),
-                };
-                written.and_then(|()| out.write_all(b"\n")).map_err(|error| {
+                show(entry, out).map_err(|error| {
                     failed = Some(error);
                     Rejected
                 })
             });
             match failed {
-                Some(error) => return Err(Error::Show(error)),
+                Some(error) => return Err(error),
                 None => drop(shown?),
             }
         }
     }
     out.flush().map_err(Error::Show)
+}
+
+fn show(entry: Entry<'_>, out: &mut dyn Write) -> Result<(), Error> {
+    match entry {
+        Entry::Chunk { number, bytes, .. } => {
+            let plain = chunk::plain(number, bytes).map_err(RecoveryError::from)?;
+            out.write_all(plain.trim_ascii_end())
+        }
+        Entry::Record { bytes, .. } => out.write_all(bytes),
+        Entry::End => return Ok(()),
+    }
+    .and_then(|()| out.write_all(b"\n"))
+    .map_err(Error::Show)
 }
 
 /// Copies the journal and the access keys of `data_dir`, in use or not, into the new directory `target`.
@@ -232,7 +240,7 @@ impl Copy {
     fn take_lines(&mut self, data_dir: &Path) -> Result<(), Error> {
         let mut chunk = Vec::new();
         ask(data_dir, &mut |line| {
-            if record::line(line) == Line::Header && !chunk.is_empty() {
+            if chunk::line(line) == Line::Header && !chunk.is_empty() {
                 self.chunk(0, &std::mem::take(&mut chunk))?;
             }
             chunk.extend_from_slice(line);
@@ -257,7 +265,7 @@ fn ask(data_dir: &Path, take: &mut dyn FnMut(&[u8]) -> Result<(), Error>) -> Res
         if answer.read_until(b'\n', &mut line).map_err(failed)? == 0 {
             return Err(Error::CutOff);
         }
-        match record::line(&line) {
+        match chunk::line(&line) {
             Line::Header => take(&line)?,
             Line::Event => {
                 events += 1;

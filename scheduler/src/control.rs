@@ -27,7 +27,8 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::clock::Clock;
 use crate::driver::Driver;
-use crate::journal::record::{self, CHUNK_BYTES_MAX, Founding};
+use crate::journal::chunk::{self, CHUNK_BYTES_MAX};
+use crate::journal::record::Founding;
 use crate::stop;
 
 /// What is asked for.
@@ -100,12 +101,12 @@ async fn journal(State(door): State<Arc<Door>>) -> Response {
 }
 
 fn copy(state: &ClusterState, founding: Founding, clock: &Clock, chunks: &mpsc::Sender<Bytes>) {
-    let mut cut = record::chunks(founding, clock.now(), state.events(), CHUNK_BYTES_MAX);
+    let mut cut = chunk::plain_chunks(founding, clock.now(), state.events(), CHUNK_BYTES_MAX);
     for chunk in cut.by_ref() {
         if chunks.blocking_send(chunk.into()).is_err() {
             return;
         }
     }
     // Nobody may want it any more.
-    let _ = chunks.blocking_send(record::copy_end(cut.cut).into());
+    let _ = chunks.blocking_send(chunk::copy_end(cut.cut).into());
 }

@@ -26,6 +26,55 @@ pub type Name = Arc<str>;
 #[error("an id is 32 hexadecimal digits")]
 pub struct InvalidId;
 
+/// What each byte is worth as a lower-case hexadecimal digit; more than any where it is none.
+const DIGITS: [u8; 256] = {
+    let mut values = [0xff; 256];
+    let mut value = 0;
+    while value < 16 {
+        values[b"0123456789abcdef"[value as usize] as usize] = value;
+        value += 1;
+    }
+    values
+};
+
+/// The bytes that so many lower-case hexadecimal digits stand for. A start reads millions of them, so nothing is decided
+/// before the last digit.
+pub(crate) fn digits<const BYTES: usize>(text: &str) -> Option<[u8; BYTES]> {
+    let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return None };
+    let pairs: &[[u8; 2]; BYTES] = pairs.try_into().ok()?;
+    let mut all = 0;
+    let bytes = pairs.map(|[high, low]| {
+        let (high, low) = (DIGITS[usize::from(high)], DIGITS[usize::from(low)]);
+        all |= high | low;
+        high << 4 | low & 0xf
+    });
+    (all < 16).then_some(bytes)
+}
+
+/// Reads a value from its text where that lies: a start reads millions of them.
+pub(crate) struct OfText<T, E> {
+    expected: &'static str,
+    read: fn(&str) -> Result<T, E>,
+}
+
+impl<T, E> OfText<T, E> {
+    pub(crate) fn new(expected: &'static str, read: fn(&str) -> Result<T, E>) -> Self {
+        Self { expected, read }
+    }
+}
+
+impl<T, E: fmt::Display> de::Visitor<'_> for OfText<T, E> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.expected)
+    }
+
+    fn visit_str<F: de::Error>(self, text: &str) -> Result<T, F> {
+        (self.read)(text).map_err(de::Error::custom)
+    }
+}
+
 macro_rules! hex_id {
     ($(#[$doc:meta])* $name:ident ordered by the last $last_bits:literal bits first) => {
         $(#[$doc])*
@@ -71,6 +120,9 @@ macro_rules! hex_id {
             type Err = InvalidId;
 
             fn from_str(text: &str) -> Result<Self, InvalidId> {
+                if let Some(bytes) = digits(text) {
+                    return Ok(Self(bytes));
+                }
                 let mut bytes = [0; 16];
                 hex::decode_to_slice(text, &mut bytes).map_err(|_| InvalidId)?;
                 Ok(Self(bytes))
@@ -85,8 +137,7 @@ macro_rules! hex_id {
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = String::deserialize(deserializer)?;
-                text.parse().map_err(de::Error::custom)
+                deserializer.deserialize_str(OfText::new("32 hexadecimal digits", str::parse))
             }
         }
     };
@@ -137,7 +188,7 @@ impl ContainerId {
 }
 
 /// One deployment of a service; ECS shows it as `ecs-svc/` and 19 digits, and as the `startedBy` of its tasks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct DeploymentId(u64);
 
 impl DeploymentId {

@@ -57,7 +57,7 @@ fn left(end: End) -> Left {
         journal.append(epoch, next_index, &journal::record::events(at, &[event])).unwrap();
         next_index += 1;
         if number == 120 {
-            let chunks = journal::record::chunks(founding.clone(), at, state.events(), 8192);
+            let chunks = journal::chunk::chunks(founding.clone(), at, state.events(), 8192);
             let mut count = 0;
             for chunk in chunks {
                 journal.snapshot_chunk(epoch, next_index - 1, count, &chunk).unwrap();

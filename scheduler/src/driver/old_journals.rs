@@ -81,7 +81,7 @@ fn a_snapshot_of_format_1_is_read_and_replaced() {
     let mut journal = EmbeddedJournal::open(dir.path()).unwrap();
     let Recovered { state, founding, epoch, next_index, .. } = recover(&mut journal, home()).unwrap();
     let at = ecsr_api::Timestamp::default();
-    let chunks: Vec<_> = journal::record::chunks(founding, at, state.events(), 4096).collect();
+    let chunks: Vec<_> = journal::chunk::chunks(founding, at, state.events(), 4096).collect();
     let through = next_index - 1;
     for (number, chunk) in (0..).zip(&chunks) {
         journal.snapshot_chunk(epoch, through, number, chunk).unwrap();

@@ -1,7 +1,8 @@
 //! From the journal's bytes back to the state that was last acknowledged.
 //!
-//! Reading, decoding and applying take turns on three threads, a few chunks apart, so that a start takes as long as
-//! the slowest of them and holds no more than those chunks beside the state.
+//! Reading, decoding and applying go on at once on threads of their own, a few entries apart, so that a start takes as
+//! long as the slowest of them and holds no more than those entries beside the state. Decoding is most of the work, so
+//! several threads share it: they take the entries in turns, and what they make is applied in the same turns.
 //!
 //! Invariant: the state is exactly what the snapshot and the records say, or the scheduler does not start and nothing
 //! is changed. A record that cannot be read is never skipped, since the events after it were decided knowing it.
@@ -13,14 +14,18 @@ use std::thread::{self, Scope, ScopedJoinHandle};
 use ecsr_api::Timestamp;
 use ecsr_api::arn::Home;
 use ecsr_core::State;
-use ecsr_core::state::Event;
+use ecsr_core::state::{Event, Rebuild, Task};
 
+use crate::journal::chunk::{self, Chunk};
 use crate::journal::record::{self, Founding, Record};
 use crate::journal::{self, EmbeddedJournal, Entry, Journal, Loaded, Rejected, Visitor};
 
-/// Entries, read or decoded, that wait for the next thread: enough for neither to idle, few enough to be small beside
-/// any state that fills them.
+/// Entries, read or decoded, that wait for the next thread at each decoder: enough for neither to idle, few enough to be
+/// small beside any state that fills them.
 const ENTRIES_AHEAD_MAX: usize = 4;
+
+/// Threads that decode. What they make is applied several times faster, so that one core is left for that and reading.
+const DECODERS_MAX: usize = 8;
 
 /// Why the state cannot be recovered.
 #[derive(Debug, thiserror::Error)]
@@ -104,6 +109,8 @@ struct Decoded {
     founded: Option<Founding>,
     at: Timestamp,
     events: Vec<Event>,
+    /// See [`chunk::Chunk`].
+    tasks: Vec<(usize, Arc<Task>)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,20 +147,26 @@ fn replay(
 /// The threads behind the one that reads.
 #[derive(Debug)]
 struct Pipeline<'scope> {
-    /// `None` once everything was read.
-    raw: Option<SyncSender<Raw>>,
-    decoder: Option<ScopedJoinHandle<'scope, Result<(), record::Error>>>,
+    /// To each of the decoders; none once everything was read.
+    raw: Vec<SyncSender<Raw>>,
+    /// Whose turn it is.
+    turn: usize,
     applier: Option<ScopedJoinHandle<'scope, Result<Replayed, Error>>>,
     outcome: Option<Result<Replayed, Error>>,
 }
 
 impl<'scope> Pipeline<'scope> {
     fn start<'env>(scope: &'scope Scope<'scope, 'env>, wanted: Option<&'env Founding>) -> Self {
-        let (raw, to_decode) = sync_channel(ENTRIES_AHEAD_MAX);
-        let (decoded, to_apply) = sync_channel(ENTRIES_AHEAD_MAX);
-        let decoder = scope.spawn(move || decode_all(&to_decode, &decoded));
-        let applier = scope.spawn(move || apply_all(&to_apply, wanted));
-        Self { raw: Some(raw), decoder: Some(decoder), applier: Some(applier), outcome: None }
+        let decoders = thread::available_parallelism().map_or(1, usize::from).min(DECODERS_MAX);
+        let start_decoder = |_| {
+            let (raw, to_decode) = sync_channel(ENTRIES_AHEAD_MAX);
+            let (decoded, to_apply) = sync_channel(ENTRIES_AHEAD_MAX);
+            scope.spawn(move || decode_all(&to_decode, &decoded));
+            (raw, to_apply)
+        };
+        let (raw, decoded): (_, Vec<_>) = (0..decoders).map(start_decoder).unzip();
+        let applier = scope.spawn(move || apply_all(&decoded, wanted));
+        Self { raw, turn: 0, applier: Some(applier), outcome: None }
     }
 
     fn take(&mut self, entry: Entry<'_>) -> Result<(), Rejected> {
@@ -165,8 +178,10 @@ impl<'scope> Pipeline<'scope> {
                 return if matches!(self.outcome, Some(Ok(_))) { Ok(()) } else { Err(Rejected) };
             }
         };
-        // The decoder has gone if it, or who applies, will not have what it got.
-        self.raw.as_ref().is_some_and(|to_decoder| to_decoder.send(raw).is_ok()).then_some(()).ok_or(Rejected)
+        let decoder = &self.raw[self.turn % self.raw.len()];
+        self.turn += 1;
+        // The decoder has gone if who applies will not have what it got.
+        decoder.send(raw).map_err(|_| Rejected)
     }
 
     fn finish(mut self) -> Result<Replayed, Error> {
@@ -175,65 +190,67 @@ impl<'scope> Pipeline<'scope> {
     }
 
     fn join(&mut self) -> Option<Result<Replayed, Error>> {
-        self.raw = None;
-        let decoded = self.decoder.take()?.join().expect("decoding does not panic");
-        let applied = self.applier.take()?.join().expect("applying does not panic");
-        Some(decoded.map_err(Error::from).and(applied))
+        self.raw.clear();
+        Some(self.applier.take()?.join().expect("applying does not panic"))
     }
 }
 
-/// Ends early, and well, when nobody applies any more: then that thread knows what is wrong.
-fn decode_all(raw: &Receiver<Raw>, decoded: &SyncSender<Decoded>) -> Result<(), record::Error> {
+/// Ends early when nobody applies any more: then that thread knows what is wrong.
+fn decode_all(raw: &Receiver<Raw>, decoded: &SyncSender<Result<Decoded, record::Error>>) {
     for entry in raw {
-        if decoded.send(decode(entry)?).is_err() {
+        if decoded.send(decode(entry)).is_err() {
             break;
         }
     }
-    Ok(())
 }
 
 fn decode(entry: Raw) -> Result<Decoded, record::Error> {
     match entry {
         Raw::Chunk { number, bytes } => {
-            let record::Chunk { founded, at, events } = record::read_chunk(number, &bytes)?;
-            Ok(Decoded { source: Source::Snapshot, founded: Some(founded), at, events })
+            let Chunk { founded, at, events, tasks } = chunk::read(number, &bytes)?;
+            Ok(Decoded { source: Source::Snapshot, founded: Some(founded), at, events, tasks })
         }
-        Raw::Record { index, bytes } => Ok(match record::read(index, &bytes)? {
-            Record::Founded(founded) => Decoded {
-                source: Source::Record,
-                founded: Some(founded),
-                at: Timestamp::default(),
-                events: Vec::new(),
-            },
-            Record::Happened { at, events } => Decoded { source: Source::Record, founded: None, at, events },
-        }),
+        Raw::Record { index, bytes } => {
+            let (founded, at, events) = match record::read(index, &bytes)? {
+                Record::Founded(founded) => (Some(founded), Timestamp::default(), Vec::new()),
+                Record::Happened { at, events } => (None, at, events),
+            };
+            Ok(Decoded { source: Source::Record, founded, at, events, tasks: Vec::new() })
+        }
     }
 }
 
-fn apply_all(decoded: &Receiver<Decoded>, wanted: Option<&Founding>) -> Result<Replayed, Error> {
-    let mut founded: Option<(Founding, State)> = None;
+fn apply_all(
+    decoded: &[Receiver<Result<Decoded, record::Error>>],
+    wanted: Option<&Founding>,
+) -> Result<Replayed, Error> {
+    let mut founded: Option<(Founding, Rebuild)> = None;
     let (mut latest, mut events) = (Timestamp::default(), Events::default());
-    for entry in decoded {
-        if let Some(found) = entry.founded {
+    // The first who has nothing more in its turn was left out, and so was everybody after it.
+    for entry in decoded.iter().cycle().map_while(|decoder| decoder.recv().ok()) {
+        let Decoded { source, founded: found, at, events: happened, tasks } = entry?;
+        if let Some(found) = found {
             if let Some(known) = wanted.or(founded.as_ref().map(|(known, _)| known)) {
                 check_founding(&found, known)?;
             }
             founded.get_or_insert_with(|| {
                 let home = Home { region: found.region.clone(), account: found.account.clone() };
-                (found, State::new(home))
+                (found, Rebuild::new(home))
             });
         }
-        let (_, state) = founded.as_mut().ok_or(Error::Unfounded)?;
-        latest = latest.max(entry.at);
-        let count = u64::try_from(entry.events.len()).expect("a list is shorter than 2^64");
-        match entry.source {
+        let (_, rebuild) = founded.as_mut().ok_or(Error::Unfounded)?;
+        latest = latest.max(at);
+        let count = u64::try_from(happened.len() + tasks.len()).expect("a list is shorter than 2^64");
+        match source {
             Source::Snapshot => events.snapped += count,
             Source::Record => events.since += count,
         }
-        for event in &entry.events {
-            state.apply(event);
+        for event in happened {
+            rebuild.apply(event);
         }
+        rebuild.place(tasks);
     }
+    let founded = founded.map(|(founding, rebuild)| (founding, rebuild.finish()));
     Ok(Replayed { founded, latest, events })
 }
 

@@ -14,7 +14,8 @@ use tokio::sync::mpsc;
 
 use super::desk::Position;
 use super::recovery::Events;
-use crate::journal::record::{self, CHUNK_BYTES_MAX, Founding};
+use crate::journal::chunk::{self, CHUNK_BYTES_MAX};
+use crate::journal::record::Founding;
 use crate::journal::{self, Journal};
 
 /// Chunks that are ready before the writer has time for them: the next one while one is being kept.
@@ -128,7 +129,7 @@ impl Snapshots {
 }
 
 fn write_down(state: &State, founding: Founding, at: Timestamp, through: u64, pieces: &mpsc::Sender<Piece>) {
-    let mut chunks = record::chunks(founding, at, state.events(), CHUNK_BYTES_MAX);
+    let mut chunks = chunk::chunks(founding, at, state.events(), CHUNK_BYTES_MAX);
     let mut number = 0;
     for bytes in chunks.by_ref() {
         if pieces.blocking_send(Piece::Chunk { through, number, bytes }).is_err() {

@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::driver::{Events, RecoveryError, check_founding, explain};
+use crate::journal::chunk;
 use crate::journal::etcd::log::{Leader, Log};
 use crate::journal::etcd::wire::{EventKind, WatchEvent};
 use crate::journal::etcd::{ClientError, Tail};
@@ -296,10 +297,10 @@ impl Building {
     fn take(&mut self, entry: Entry<'_>, wanted: &Founding) -> Result<(), RecoveryError> {
         match entry {
             Entry::Chunk { number, bytes, .. } => {
-                let chunk = record::read_chunk(number, bytes)?;
+                let chunk = chunk::read(number, bytes)?;
                 check_founding(&chunk.founded, wanted)?;
                 self.latest = self.latest.max(chunk.at);
-                self.events.snapped += self.apply(&chunk.events);
+                self.events.snapped += self.apply(chunk.into_events());
                 Ok(())
             }
             Entry::Record { index, bytes } => self.record(index, bytes, wanted),
@@ -312,17 +313,14 @@ impl Building {
             Record::Founded(found) => check_founding(&found, wanted),
             Record::Happened { at, events } => {
                 self.latest = self.latest.max(at);
-                self.events.since += self.apply(&events);
+                self.events.since += self.apply(events.into_iter());
                 Ok(())
             }
         }
     }
 
-    fn apply(&mut self, events: &[Event]) -> u64 {
-        for event in events {
-            self.state.apply(event);
-        }
-        u64::try_from(events.len()).expect("a list is shorter than 2^64")
+    fn apply(&mut self, events: impl Iterator<Item = Event>) -> u64 {
+        events.map(|event| self.state.apply(&event)).fold(0, |count, ()| count + 1)
     }
 }
 

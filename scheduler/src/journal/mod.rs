@@ -1,6 +1,6 @@
 //! The journal's seam: numbered records of bytes, durable in order, and a snapshot that stands for the oldest of them.
 //!
-//! What the bytes mean is [`record`]'s business, where they are kept the implementation's. [`EmbeddedJournal`] keeps
+//! What the bytes mean is the business of [`record`] and [`chunk`], where they are kept the implementation's. [`EmbeddedJournal`] keeps
 //! them in one file of the data directory, `etcd` where several schedulers share them; [`FakeJournal`] keeps them in
 //! memory and fails when a test tells it to.
 //!
@@ -15,6 +15,7 @@
 //! - A snapshot counts from `snapshot_end` on and not before. Until then the older one and every record stay.
 //! - Nothing is changed by a `load` that fails or whose visitor rejects something.
 
+pub(crate) mod chunk;
 mod embedded;
 pub(crate) mod etcd;
 mod fake;

@@ -2,29 +2,21 @@
 //!
 //! The first record founds the journal with the account and region that every ARN in it carries; a scheduler with other
 //! settings must not open it, for its ARNs would name resources that do not exist. Every other record holds events in
-//! the order they happened. A snapshot holds the events that build a state, cut into chunks: lines of which the first
-//! says what the chunk is part of, and each other one is an event. Any chunk can be read by itself.
+//! the order they happened. What snapshots say is in [`chunk`](super::chunk).
 //!
 //! A newer binary reads all older versions; an older binary says so when it meets a newer one.
 
-use std::iter::Peekable;
-
 use ecsr_api::Timestamp;
-use ecsr_core::state::{Event, Picture};
-use serde::{Deserialize, Serialize};
+use ecsr_core::state::Event;
+use serde::{Deserialize, Serialize, de};
+
+use super::chunk;
 
 /// The version of records that this binary writes, and the newest that it reads.
 const VERSION: u32 = 1;
 
-/// The version of snapshots that this binary writes, and the newest that it reads. The first was a [`Picture`].
-const SNAPSHOT_VERSION: u32 = 2;
-
 /// Most events in one record, so that no record outgrows what a distributed journal takes in one request.
 const EVENTS_PER_RECORD_MAX: usize = 256;
-
-/// A chunk is ended before it grows beyond this. Large, for each costs a write; but no append waits long for one, and
-/// with the store's own few bytes it fits a page of 1 MiB.
-pub(crate) const CHUNK_BYTES_MAX: usize = 1024 * 1024 - 1024;
 
 /// The account and region that a journal belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,16 +51,6 @@ pub(crate) enum Record {
     },
 }
 
-/// A part of a snapshot.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Chunk {
-    pub founded: Founding,
-    /// When the snapshot was taken.
-    pub at: Timestamp,
-    /// Some of the events that build the state.
-    pub events: Vec<Event>,
-}
-
 #[derive(Serialize)]
 struct Written<'a> {
     v: u32,
@@ -87,27 +69,6 @@ struct Read {
     #[serde(default)]
     at: Timestamp,
     events: Option<Vec<Event>>,
-}
-
-#[derive(Deserialize)]
-struct Version {
-    v: u32,
-}
-
-/// The first line of a chunk.
-#[derive(Serialize, Deserialize)]
-struct Header {
-    v: u32,
-    founded: Founding,
-    at: Timestamp,
-}
-
-/// A snapshot of version 1, which was one chunk.
-#[derive(Deserialize)]
-struct Version1 {
-    founded: Founding,
-    at: Timestamp,
-    state: Picture,
 }
 
 /// The record that opens a journal.
@@ -130,10 +91,13 @@ pub(crate) fn count(events: &[Event]) -> u64 {
 
 /// Reads the record with that index.
 pub(crate) fn read(index: u64, bytes: &[u8]) -> Result<Record, Error> {
-    let read: Read = serde_json::from_slice(bytes).map_err(|source| match newer_than(VERSION, bytes) {
-        Some(version) => Error::Newer { index, version },
-        None => Error::Unreadable { index, source },
-    })?;
+    // Checked once for all of it, rather than for each text in it.
+    let text = str::from_utf8(bytes).map_err(de::Error::custom);
+    let read =
+        text.and_then(serde_json::from_str::<Read>).map_err(|source| match newer_than(VERSION, bytes) {
+            Some(version) => Error::Newer { index, version },
+            None => Error::Unreadable { index, source },
+        })?;
     if read.v > VERSION {
         return Err(Error::Newer { index, version: read.v });
     }
@@ -144,121 +108,8 @@ pub(crate) fn read(index: u64, bytes: &[u8]) -> Result<Record, Error> {
     }
 }
 
-/// The chunks of a snapshot, each made when it is asked for; at least one.
-pub(crate) fn chunks<E: Iterator<Item = Event>>(
-    founded: Founding,
-    at: Timestamp,
-    events: E,
-    bytes_max: usize,
-) -> Chunks<E> {
-    let header = json_line(&Header { v: SNAPSHOT_VERSION, founded, at });
-    Chunks { header, events: events.peekable(), left_over: Vec::new(), begun: false, bytes_max, cut: 0 }
-}
-
-/// See [`chunks`].
-#[derive(Debug)]
-pub(crate) struct Chunks<E: Iterator<Item = Event>> {
-    header: Vec<u8>,
-    events: Peekable<E>,
-    /// The line that the last chunk had no room for.
-    left_over: Vec<u8>,
-    begun: bool,
-    bytes_max: usize,
-    /// Events that were cut into chunks so far.
-    pub cut: u64,
-}
-
-impl<E: Iterator<Item = Event>> Iterator for Chunks<E> {
-    type Item = Vec<u8>;
-
-    fn next(&mut self) -> Option<Vec<u8>> {
-        if self.begun && self.left_over.is_empty() && self.events.peek().is_none() {
-            return None;
-        }
-        self.begun = true;
-        let mut chunk = self.header.clone();
-        // Whatever its size: an event is never cut.
-        chunk.append(&mut self.left_over);
-        for event in self.events.by_ref() {
-            self.cut += 1;
-            let line = json_line(&event);
-            if chunk.len() > self.header.len() && chunk.len() + line.len() > self.bytes_max {
-                self.left_over = line;
-                break;
-            }
-            chunk.extend_from_slice(&line);
-        }
-        Some(chunk)
-    }
-}
-
-/// Reads the chunk with that number.
-pub(crate) fn read_chunk(number: u64, bytes: &[u8]) -> Result<Chunk, Error> {
-    let unreadable = |source| Error::Snapshot { number, source };
-    let mut lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-    let first = lines.next().unwrap_or_default();
-    let Version { v: version } = version_of(first).map_err(unreadable)?;
-    if version > SNAPSHOT_VERSION {
-        return Err(Error::NewerSnapshot { version });
-    }
-    if version < SNAPSHOT_VERSION {
-        let Version1 { founded, at, state } = serde_json::from_slice(bytes).map_err(unreadable)?;
-        return Ok(Chunk { founded, at, events: state.into_events().collect() });
-    }
-    let Header { founded, at, .. } = serde_json::from_slice(first).map_err(unreadable)?;
-    let events = lines.map(serde_json::from_slice).collect::<Result<_, _>>().map_err(unreadable)?;
-    Ok(Chunk { founded, at, events })
-}
-
-/// What a line of a copy is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Line {
-    /// A chunk begins.
-    Header,
-    Event,
-    /// The copy is whole if there were so many events.
-    End {
-        events: u64,
-    },
-}
-
-#[derive(Serialize, Deserialize)]
-struct End {
-    end: Count,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Count {
-    events: u64,
-}
-
-/// The line that ends a copy of the chunks of a snapshot.
-pub(crate) fn copy_end(events: u64) -> Vec<u8> {
-    json_line(&End { end: Count { events } })
-}
-
-/// Tells the lines of a copy apart. An event is an object named after itself, the others are known by their members.
-pub(crate) fn line(bytes: &[u8]) -> Line {
-    if bytes.starts_with(b"{\"end\":")
-        && let Ok(End { end: Count { events } }) = serde_json::from_slice(bytes)
-    {
-        return Line::End { events };
-    }
-    if bytes.starts_with(b"{\"v\":") { Line::Header } else { Line::Event }
-}
-
-fn version_of(bytes: &[u8]) -> Result<Version, serde_json::Error> {
-    serde_json::from_slice(bytes)
-}
-
 fn newer_than(version: u32, bytes: &[u8]) -> Option<u32> {
-    version_of(bytes).ok().map(|found| found.v).filter(|found| *found > version)
-}
-
-fn json_line(value: &impl Serialize) -> Vec<u8> {
-    let mut bytes = write(value);
-    bytes.push(b'\n');
-    bytes
+    chunk::version_of(bytes).ok().map(|found| found.v).filter(|found| *found > version)
 }
 
 fn write(value: &impl Serialize) -> Vec<u8> {
@@ -296,25 +147,6 @@ mod tests {
             Record::Founded(_) => panic!("no founding was written"),
         });
         assert_eq!(back.collect::<Vec<_>>(), many);
-    }
-
-    #[test]
-    fn a_snapshot_is_cut_into_chunks_that_read_back() {
-        let founded = Founding { account: "123456789012".into(), region: "us-east-1".into() };
-        let at = Timestamp::from_millis(7);
-        let check = |count: u32, bytes_max: usize, expected: std::ops::RangeInclusive<usize>| {
-            let many: Vec<Event> = (0..count).map(forgotten).collect();
-            let cut: Vec<_> = chunks(founded.clone(), at, many.clone().into_iter(), bytes_max).collect();
-            assert!(expected.contains(&cut.len()), "{} chunks", cut.len());
-            let back = cut.iter().map(|bytes| read_chunk(0, bytes).unwrap());
-            let back = back.inspect(|chunk| assert_eq!((&chunk.founded, chunk.at), (&founded, at)));
-            assert_eq!(back.flat_map(|chunk| chunk.events).collect::<Vec<_>>(), many);
-        };
-        check(0, 1000, 1..=1);
-        check(1, 1, 1..=1);
-        check(5, 1, 5..=5);
-        check(1000, 4096, 10..=30);
-        check(1000, CHUNK_BYTES_MAX, 1..=1);
     }
 
     #[test]

@@ -135,14 +135,16 @@ fn known(status: &str) -> Result<Known, Refusal> {
 
 fn container_report(change: &ecs::ContainerStateChange) -> ContainerReport {
     let text = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    let hex = |text: &Option<String>| text.as_deref().filter(|text| !text.is_empty()).map(HexText::from);
+    let bindings = change.network_bindings.as_ref();
     ContainerReport {
         name: change.container_name.as_deref().unwrap_or_default().into(),
         known: change.status.as_deref().and_then(|status| known(status).ok()),
-        runtime_id: text(&change.runtime_id),
-        image_digest: text(&change.image_digest),
+        runtime_id: hex(&change.runtime_id),
+        image_digest: hex(&change.image_digest),
         exit_code: change.exit_code,
         reason: text(&change.reason).map(shortened),
-        network_bindings: change.network_bindings.clone(),
+        network_bindings: bindings.map(|bindings| bindings.iter().cloned().map(PortBinding::from).collect()),
     }
 }
 
@@ -194,16 +196,12 @@ fn differs(task: &Task, change: &ContainerReport) -> bool {
     let Some(container) = task.containers.iter().find(|container| container.name == change.name) else {
         return false;
     };
-    let text = |text: &Option<String>| text.as_deref().map(HexText::from);
     change.known.is_some_and(|known| known > container.known)
-        || (change.runtime_id.is_some() && text(&change.runtime_id) != container.runtime_id)
-        || (change.image_digest.is_some() && text(&change.image_digest) != container.image_digest)
+        || (change.runtime_id.is_some() && change.runtime_id != container.runtime_id)
+        || (change.image_digest.is_some() && change.image_digest != container.image_digest)
         || (change.exit_code.is_some() && change.exit_code != container.exit_code)
         || (change.reason.is_some() && change.reason.as_deref() != container.reason.as_deref())
-        || change.network_bindings.as_ref().is_some_and(|bindings| {
-            let reported = bindings.iter().cloned().map(PortBinding::from);
-            !reported.eq(container.network_bindings.iter().cloned())
-        })
+        || change.network_bindings.as_ref().is_some_and(|bindings| *bindings != container.network_bindings)
 }
 
 /// Keeps the deployment's account of failures, to which a task that ends by itself adds.

@@ -9,8 +9,8 @@ use super::host::footing;
 use super::strength::strengthened;
 use super::{
     Container, ContainerReport, Definition, DefinitionStatus, Desired, Event, Health, Instance,
-    InstanceStatus, Known, Offer, PortBinding, Presence, Report, SERVICE_EVENTS_MAX, Service, ServiceEvent,
-    State, Stop, Task,
+    InstanceStatus, Known, Offer, Presence, Report, SERVICE_EVENTS_MAX, Service, ServiceEvent, State, Stop,
+    Task,
 };
 use crate::ids::{InstanceKey, Name, ServiceKey, TaskKey};
 
@@ -49,7 +49,7 @@ impl State {
             }
             Event::ServiceLogged { service, event } => self.log(service, event),
             Event::TaskPlaced(task) => {
-                let task = self.shared(task);
+                let task = self.shared(task.clone());
                 self.put_task(None, Some(task));
             }
             Event::TaskAcknowledged(key) => self.amend_task(key, |task| task.acknowledged = true),
@@ -315,7 +315,7 @@ impl State {
 }
 
 /// The service of a task that is meant to run and fails its health checks.
-fn ailing(task: &Task) -> Option<ServiceKey> {
+pub(super) fn ailing(task: &Task) -> Option<ServiceKey> {
     strengthened(task).filter(|_| task.is_failing()).and_then(|_| task.service())
 }
 
@@ -341,14 +341,14 @@ pub(super) fn adjust<K: Ord + Clone, V: Clone + Default + PartialEq>(
 }
 
 /// Set exactly when the task is STOPPED.
-fn stopped_at(task: &Task) -> Option<Timestamp> {
+pub(super) fn stopped_at(task: &Task) -> Option<Timestamp> {
     match task.known {
         Known::Pending | Known::Running => None,
         Known::Stopped => Some(task.times.stopped.unwrap_or(task.times.created)),
     }
 }
 
-fn request_stop(task: &mut Task, at: Timestamp, stop: &Stop) {
+pub(super) fn request_stop(task: &mut Task, at: Timestamp, stop: &Stop) {
     if task.desired == Desired::Stopped {
         return;
     }
@@ -358,7 +358,7 @@ fn request_stop(task: &mut Task, at: Timestamp, stop: &Stop) {
     task.version += 1;
 }
 
-fn take_report(task: &mut Task, report: &Report) {
+pub(super) fn take_report(task: &mut Task, report: &Report) {
     for change in &report.containers {
         if let Some(container) = task.containers.iter_mut().find(|container| container.name == change.name) {
             take_container_report(container, change);
@@ -387,21 +387,21 @@ fn take_report(task: &mut Task, report: &Report) {
 fn take_container_report(container: &mut Container, change: &ContainerReport) {
     container.known = container.known.max(change.known.unwrap_or(container.known));
     if let Some(runtime_id) = &change.runtime_id {
-        container.runtime_id = Some(runtime_id.as_str().into());
+        container.runtime_id = Some(runtime_id.clone());
     }
     if let Some(image_digest) = &change.image_digest {
-        container.image_digest = Some(image_digest.as_str().into());
+        container.image_digest = Some(image_digest.clone());
     }
     container.exit_code = change.exit_code.or(container.exit_code);
     if let Some(reason) = &change.reason {
         container.reason = Some(reason.as_str().into());
     }
     if let Some(bindings) = &change.network_bindings {
-        container.network_bindings = bindings.iter().cloned().map(PortBinding::from).collect();
+        container.network_bindings.clone_from(bindings);
     }
 }
 
-fn take_health(task: &mut Task, health: &[(Name, Health)]) {
+pub(super) fn take_health(task: &mut Task, health: &[(Name, Health)]) {
     for (name, health) in health {
         if let Some(container) = task.containers.iter_mut().find(|container| container.name == *name) {
             container.health = *health;

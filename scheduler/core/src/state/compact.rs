@@ -6,21 +6,25 @@
 //!
 //! Invariant: what goes in comes out unchanged, in memory as in a journal.
 
+use std::convert::Infallible;
 use std::fmt;
 
 use ecsr_api::ecs;
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::ser::SerializeStruct;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Protocol;
+use crate::ids::{OfText, digits};
 
 const SHA256: &str = "sha256:";
 
 /// A text that is usually 64 hexadecimal digits, perhaps behind `sha256:`.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct HexText(Form);
 
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 enum Form {
     Digits([u8; 32]),
     Digest([u8; 32]),
@@ -30,18 +34,12 @@ enum Form {
 impl From<&str> for HexText {
     fn from(text: &str) -> Self {
         let form = match text.strip_prefix(SHA256) {
-            Some(digits) => read_digits(digits).map(Form::Digest),
-            None => read_digits(text).map(Form::Digits),
+            // Lower-case digits only: others could not be written again as they were.
+            Some(text) => digits(text).map(Form::Digest),
+            None => digits(text).map(Form::Digits),
         };
         Self(form.unwrap_or_else(|| Form::Text(text.into())))
     }
-}
-
-/// Lower-case digits only: others could not be written again as they were.
-fn read_digits(text: &str) -> Option<[u8; 32]> {
-    let mut bytes = [0; 32];
-    let is_canonical = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    (is_canonical && hex::decode_to_slice(text, &mut bytes).is_ok()).then_some(bytes)
 }
 
 impl fmt::Display for HexText {
@@ -77,7 +75,7 @@ impl Serialize for HexText {
 
 impl<'de> Deserialize<'de> for HexText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(|text| Self::from(text.as_str()))
+        deserializer.deserialize_str(OfText::new("a text", |text| Ok::<_, Infallible>(Self::from(text))))
     }
 }
 
@@ -93,7 +91,7 @@ enum Binding {
 }
 
 /// The address of the host that Docker binds a port to unless told otherwise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum Address {
     AnyV4,
     AnyV6,
@@ -160,6 +158,47 @@ impl Serialize for PortBinding {
     }
 }
 
+/// A binding as a row of a snapshot has it: a plain one is a list of what tells it from others.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct ShortBinding(pub PortBinding);
+
+impl Serialize for ShortBinding {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.0.0 {
+            Binding::Port { container, host, protocol, address } => {
+                (container, host, protocol, address).serialize(serializer)
+            }
+            Binding::Other(other) => other.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for ShortBinding {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+
+        impl<'de> Visitor<'de> for Either {
+            type Value = ShortBinding;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a port binding")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<ShortBinding, A::Error> {
+                let (container, host, protocol, address) =
+                    Deserialize::deserialize(SeqAccessDeserializer::new(list))?;
+                Ok(ShortBinding(PortBinding(Binding::Port { container, host, protocol, address })))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<ShortBinding, A::Error> {
+                PortBinding::deserialize(MapAccessDeserializer::new(members)).map(ShortBinding)
+            }
+        }
+
+        deserializer.deserialize_any(Either)
+    }
+}
+
 impl From<PortBinding> for ecs::NetworkBinding {
     fn from(PortBinding(binding): PortBinding) -> Self {
         match binding {
@@ -217,6 +256,9 @@ mod tests {
             assert_eq!(written, serde_json::to_value(&binding).unwrap());
             assert_eq!(serde_json::to_string(&compact).unwrap(), serde_json::to_string(&binding).unwrap());
             assert_eq!(serde_json::from_value::<PortBinding>(written).unwrap(), compact);
+            let short = ShortBinding(compact.clone());
+            let written = serde_json::to_string(&short).unwrap();
+            assert_eq!(serde_json::from_str::<ShortBinding>(&written).unwrap(), short);
             assert_eq!(ecs::NetworkBinding::from(compact), binding);
         };
         check(|_| {}, false, Some((Protocol::Tcp, 32768)));

@@ -6,11 +6,12 @@
 
 use std::sync::Arc;
 
-use ecsr_api::{Timestamp, ecs};
+use ecsr_api::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Cluster, Definition, Health, Instance, Known, Presence, Service, ServiceEvent, Stop, Tags, Task,
+    Cluster, Definition, Health, HexText, Instance, Known, PortBinding, Presence, Service, ServiceEvent,
+    Stop, Tags, Task,
 };
 use crate::ids::{DefinitionId, InstanceKey, Name, ServiceKey, TaskKey};
 
@@ -92,11 +93,11 @@ impl Report {
 pub struct ContainerReport {
     pub name: Name,
     pub known: Option<Known>,
-    pub runtime_id: Option<String>,
-    pub image_digest: Option<String>,
+    pub runtime_id: Option<HexText>,
+    pub image_digest: Option<HexText>,
     pub exit_code: Option<i32>,
     pub reason: Option<String>,
-    pub network_bindings: Option<Vec<ecs::NetworkBinding>>,
+    pub network_bindings: Option<Box<[PortBinding]>>,
 }
 
 /// A client token and what its call did, so that the same call again gets the same answer.

@@ -9,16 +9,19 @@
 //! changes should lie close together in every map: that decides what an event costs in a large cluster.
 
 mod agenda;
+mod alike;
 mod apply;
 mod cluster;
 mod compact;
 mod event;
+mod gather;
 mod host;
 mod instance;
 mod kept;
 mod lookup;
 mod peers;
 mod presence;
+mod rebuild;
 mod service;
 mod share;
 mod snapshot;
@@ -34,6 +37,7 @@ use ecsr_api::arn::Home;
 use imbl::{OrdMap, OrdSet, Vector};
 
 pub use self::agenda::Agenda;
+pub use self::alike::{Alike, Row, RowOf};
 pub use self::cluster::{Cluster, ClusterStatus, Definition, DefinitionStatus, Family, Tags};
 pub use self::compact::{HexText, PortBinding};
 pub use self::event::{ContainerReport, Event, Report, Token};
@@ -42,6 +46,7 @@ pub use self::instance::{Instance, InstanceStatus, Protocol, Resources};
 pub use self::kept::{Kept, TokenKey};
 pub use self::peers::{Peers, Zone};
 pub use self::presence::{Presence, Whereabouts};
+pub use self::rebuild::Rebuild;
 pub use self::service::{
     Bounds, CircuitBreaker, Deployment, PropagateTags, Rollout, SETTLED_AFTER, Scheduling, Service,
     ServiceEvent, ServiceSpec, ServiceStatus,

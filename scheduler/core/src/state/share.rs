@@ -59,8 +59,7 @@ impl State {
 
     /// The same task, with the parts that it has in common with others shared. Most come from a launch and have nothing
     /// but shared parts: those stay the very same.
-    pub(super) fn shared(&mut self, task: &Arc<Task>) -> Arc<Task> {
-        let mut task = task.clone();
+    pub(super) fn shared(&mut self, mut task: Arc<Task>) -> Arc<Task> {
         let cluster = self.clusters.get_key_value(&task.key.cluster).map(|(name, _)| name);
         if let Some(cluster) = other(&task.key.cluster, cluster) {
             Arc::make_mut(&mut task).key.cluster = cluster;
