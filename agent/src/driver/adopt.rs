@@ -1,10 +1,11 @@
 //! Taking over what an earlier agent left: every task is rebuilt from its containers' labels, and the ledger adds
 //! those that were accepted and have no container yet.
 //!
-//! A container is ours if it was made for this cluster and for a container instance that the ledger remembers.
-//! Without a ledger it is ours if its scope is: the same scheduler, cluster and data directory. Then the instance's
-//! ARN comes back from the labels as well. What an agent of this data directory ran for another cluster is left
-//! running and alone: this cluster's scheduler has no say in it.
+//! A container is ours if it was made for this cluster and for a container instance that the ledger remembers, or if
+//! its scope is ours: the same scheduler, cluster and data directory. An instance that the ledger does not know, because
+//! it is lost or could not be written, comes back from the labels as well: else its containers would run on with
+//! nobody to answer for them. What an agent of this data directory ran for another cluster is left running and alone:
+//! this cluster's scheduler has no say in it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -84,11 +85,12 @@ impl<R: Runtime> Driver<R> {
         self.feed(Input::Adopt { spec, containers });
     }
 
-    /// An agent that lost its ledger registers again as what its containers say it is.
+    /// An agent that lost its ledger, or whose ledger missed a registration, registers again as what its containers
+    /// say it is. What the ledger does not know came after all that it knows: it is written whole at each registration.
     fn recall_instances(&self, ours: &[Listed]) {
-        let is_forgotten = self.ledger.with(|entries| entries.container_instances.is_empty());
-        let told = instances_of(ours);
-        if is_forgotten && !told.is_empty() {
+        let known = self.ledger.with(|entries| entries.container_instances.clone());
+        let told: Vec<String> = instances_of(ours).into_iter().filter(|arn| !known.contains(arn)).collect();
+        if !told.is_empty() {
             tracing::info!(container_instances = ?told, "recalled from labels");
             self.ledger.update(|entries| told.iter().for_each(|arn| entries.remember_instance(arn)));
         }
@@ -142,10 +144,8 @@ fn is_ours(found: &Listed, known_instances: &[String], cluster: &str, scope: &st
     if label(labels::CLUSTER) != Some(cluster) {
         return false;
     }
-    if known_instances.is_empty() {
-        return label(labels::SCOPE) == Some(scope);
-    }
-    label(labels::CONTAINER_INSTANCE).is_some_and(|arn| known_instances.iter().any(|known| known == arn))
+    let is_known = |arn: &str| known_instances.iter().any(|known| known == arn);
+    label(labels::SCOPE) == Some(scope) || label(labels::CONTAINER_INSTANCE).is_some_and(is_known)
 }
 
 #[cfg(test)]
@@ -168,10 +168,10 @@ mod tests {
         let known = ["arn:1".to_owned(), "arn:2".to_owned()];
         let cases: [(&[String], &str, &str, &str, bool); 6] = [
             (&known, "blue", "arn:1", "elsewhere", true),
-            (&known, "blue", "arn:3", "here", false),
+            (&known, "blue", "arn:3", "here", true),
             (&[], "blue", "arn:3", "here", true),
             (&[], "blue", "arn:1", "elsewhere", false),
-            (&known, "blue", "", "here", false),
+            (&known, "blue", "arn:3", "elsewhere", false),
             (&known, "green", "arn:1", "here", false),
         ];
         for (known, cluster, instance, scope, expected) in cases {

@@ -157,7 +157,7 @@ impl Model {
                 ));
             }
         }
-        let lost = inner.tasks.iter().filter(|key| !state.tasks.contains_key(*key));
+        let lost = inner.tasks.iter().filter(|key| !state.tasks.contains_key(key));
         wrong.extend(lost.map(|key| format!("task {} was acknowledged and is gone", key.id)));
         wrong
     }
