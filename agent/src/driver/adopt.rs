@@ -86,15 +86,22 @@ impl<R: Runtime> Driver<R> {
     }
 
     /// An agent that lost its ledger, or whose ledger missed a registration, registers again as what its containers
-    /// say it is. What the ledger does not know came after all that it knows: it is written whole at each registration.
+    /// say it is.
     fn recall_instances(&self, ours: &[Listed]) {
-        let known = self.ledger.with(|entries| entries.container_instances.clone());
-        let told: Vec<String> = instances_of(ours).into_iter().filter(|arn| !known.contains(arn)).collect();
-        if !told.is_empty() {
-            tracing::info!(container_instances = ?told, "recalled from labels");
-            self.ledger.update(|entries| told.iter().for_each(|arn| entries.remember_instance(arn)));
+        let told = instances_of(ours);
+        let missed = self.ledger.with(|entries| missed(&told, &entries.container_instances).to_vec());
+        if !missed.is_empty() {
+            tracing::info!(container_instances = ?missed, "recalled from labels");
+            self.ledger.update(|entries| missed.iter().for_each(|arn| entries.remember_instance(arn)));
         }
     }
+}
+
+/// Those of the told instances that came after all known ones. An older one that is not known was superseded: its
+/// containers are ours, but this host is it no more.
+fn missed<'a>(told: &'a [String], known: &[String]) -> &'a [String] {
+    let newest_known = told.iter().rposition(|arn| known.contains(arn));
+    &told[newest_known.map_or(0, |at| at + 1)..]
 }
 
 /// The instances that containers were made for, the one of the newest container last. A host that was deregistered and
@@ -166,12 +173,13 @@ mod tests {
             created_at: Timestamp::default(),
         };
         let known = ["arn:1".to_owned(), "arn:2".to_owned()];
-        let cases: [(&[String], &str, &str, &str, bool); 6] = [
+        let cases: [(&[String], &str, &str, &str, bool); 7] = [
             (&known, "blue", "arn:1", "elsewhere", true),
             (&known, "blue", "arn:3", "here", true),
             (&[], "blue", "arn:3", "here", true),
             (&[], "blue", "arn:1", "elsewhere", false),
             (&known, "blue", "arn:3", "elsewhere", false),
+            (&known, "blue", "", "here", true),
             (&known, "green", "arn:1", "here", false),
         ];
         for (known, cluster, instance, scope, expected) in cases {
@@ -191,5 +199,15 @@ mod tests {
         assert_eq!(instances_of(&[made(1, "")]), [""; 0]);
         let joined_twice = [made(1, "arn:z"), made(4, "arn:a"), made(3, "arn:z"), made(2, "arn:a")];
         assert_eq!(instances_of(&joined_twice), ["arn:z", "arn:a"]);
+    }
+
+    #[test]
+    fn an_instance_that_the_ledger_missed_is_the_newest_unless_it_was_superseded() {
+        let arns = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let told = arns(&["arn:1", "arn:2", "arn:3"]);
+        assert_eq!(missed(&told, &[]), told);
+        assert_eq!(missed(&told, &arns(&["arn:1"])), ["arn:2", "arn:3"]);
+        assert_eq!(missed(&told, &arns(&["arn:9"])), told);
+        assert_eq!(missed(&told, &arns(&["arn:3"])), [""; 0]);
     }
 }
