@@ -3,10 +3,11 @@
 //! The text is laid out as rustfmt would (line width 110), so that formatting the tree never makes the
 //! checked-in files differ from what is generated.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use crate::codegen::model::{Kind, Model, Shape};
-use crate::codegen::names;
+use crate::codegen::{Service, names};
 
 /// rustfmt's `max_width` for this workspace.
 const LINE_WIDTH: usize = 110;
@@ -28,28 +29,28 @@ impl Place {
 }
 
 /// `types.rs`: every structure that requests and responses are made of.
-pub(crate) fn types(model: &Model) -> String {
+pub(crate) fn types(service: &Service, model: &Model) -> String {
     let messages = model.messages();
     let mut body = String::new();
     for (name, shape) in &model.shapes {
         let wanted = shape.kind == Kind::Structure && !shape.exception && !shape.document;
         if wanted && !messages.contains(name.as_str()) {
-            structure(&mut body, model, name, shape, Place::Types, &kind_of_structure(shape));
+            structure(&mut body, service, model, name, Place::Types, &kind_of_structure(shape));
         }
     }
     header(model, "The structures that requests and responses are made of.") + &imports(&body) + &body
 }
 
 /// `operations.rs`: the `Operation` enum and every request and response.
-pub(crate) fn operations(model: &Model) -> String {
+pub(crate) fn operations(service: &Service, model: &Model) -> String {
     let mut body = String::new();
-    operation_enum(&mut body, model);
+    operation_enum(&mut body, service, model);
     for (name, operation) in &model.operations {
         let (input, output) = (&operation.input.shape, &operation.output.shape);
         let input_doc = format!("What [`Operation::{name}`] is asked with.");
-        structure(&mut body, model, input, model.shape(input), Place::Operations, &input_doc);
+        structure(&mut body, service, model, input, Place::Operations, &input_doc);
         let output_doc = format!("What [`Operation::{name}`] answers.");
-        structure(&mut body, model, output, model.shape(output), Place::Operations, &output_doc);
+        structure(&mut body, service, model, output, Place::Operations, &output_doc);
     }
     header(model, "The operations of the service, their requests and their responses.")
         + &imports(&body)
@@ -71,19 +72,21 @@ pub(crate) fn enums(model: &Model) -> String {
 }
 
 /// `errors.rs`: the error names that this service and its front door answer.
-pub(crate) fn errors(model: &Model, protocol: &[(&str, u16, &str)]) -> String {
-    let mut codes: Vec<(String, u16, String)> = model
-        .shapes
-        .iter()
-        .filter(|(_, shape)| shape.exception)
-        .map(|(name, shape)| (name.clone(), if shape.fault { 500 } else { 400 }, modelled_by(model, name)))
+pub(crate) fn errors(service: &Service, model: &Model) -> String {
+    let modelled = model.shapes.iter().filter(|(_, shape)| shape.exception);
+    let mut codes: Vec<(String, u16, String)> = modelled
+        .map(|(name, shape)| (code_of(name, shape), status_of(shape), modelled_by(model, name)))
         .collect();
-    codes.extend(protocol.iter().map(|(name, status, doc)| ((*name).to_owned(), *status, (*doc).to_owned())));
+    let protocol = service.protocol_errors.iter();
+    codes.extend(protocol.map(|(name, status, doc)| ((*name).to_owned(), *status, (*doc).to_owned())));
     codes.sort();
 
-    let mut out =
-        header(model, "The names of all errors: those of the model, and those of the AWS JSON front door.");
-    out.push_str("/// The `__type` of an error answer.\n");
+    let purpose = format!(
+        "The names of all errors: those of the model, and those of the {} front door.",
+        service.protocol
+    );
+    let mut out = header(model, &purpose);
+    let _ = writeln!(out, "/// {}", service.error_place);
     out.push_str(
         "#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]\npub enum ErrorCode {\n",
     );
@@ -95,19 +98,27 @@ pub(crate) fn errors(model: &Model, protocol: &[(&str, u16, &str)]) -> String {
     name_functions(&mut out, "ErrorCode", "error", &names);
     out.push_str("\n    /// The HTTP status that it is answered with.\n");
     out.push_str("    pub const fn status(self) -> u16 {\n        match self {\n");
-    for status in [413, 500, 503] {
-        let names: Vec<String> = codes
-            .iter()
-            .filter(|(_, at, _)| *at == status)
-            .map(|(name, ..)| format!("ErrorCode::{name}"))
-            .collect();
+    // The most frequent one last.
+    let rare: BTreeSet<u16> =
+        codes.iter().map(|(_, status, _)| *status).filter(|status| *status != 400).collect();
+    for status in rare.into_iter().chain([400]) {
+        let of_status = codes.iter().filter(|(_, of, _)| *of == status);
+        let names: Vec<String> = of_status.map(|(name, ..)| format!("ErrorCode::{name}")).collect();
         match_arm(&mut out, &names, &status.to_string());
     }
-    let clients: Vec<String> =
-        codes.iter().filter(|(_, at, _)| *at == 400).map(|(name, ..)| format!("ErrorCode::{name}")).collect();
-    match_arm(&mut out, &clients, "400");
     out.push_str("        }\n    }\n}\n");
     out
+}
+
+/// What an exception is called on the wire.
+fn code_of(name: &str, shape: &Shape) -> String {
+    let code = shape.error.as_ref().and_then(|error| error.code.clone());
+    code.unwrap_or_else(|| name.to_owned())
+}
+
+fn status_of(shape: &Shape) -> u16 {
+    let modelled = shape.error.as_ref().and_then(|error| error.http_status_code);
+    modelled.unwrap_or(if shape.fault { 500 } else { 400 })
 }
 
 /// The imports that a file of structures needs, in rustfmt's order.
@@ -158,8 +169,8 @@ fn modelled_by(model: &Model, error: &str) -> String {
     }
 }
 
-fn operation_enum(out: &mut String, model: &Model) {
-    out.push_str("\n/// An operation of the service, as the `X-Amz-Target` header names it.\n");
+fn operation_enum(out: &mut String, service: &Service, model: &Model) {
+    let _ = writeln!(out, "\n/// An operation of the service, as {} names it.", service.operation_place);
     out.push_str(
         "#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]\npub enum Operation {\n",
     );
@@ -169,6 +180,13 @@ fn operation_enum(out: &mut String, model: &Model) {
     out.push_str("}\n\nimpl Operation {\n");
     let names: Vec<&str> = model.operations.keys().map(String::as_str).collect();
     name_functions(out, "Operation", "operation", &names);
+    if model.operations.values().any(|operation| operation.readonly) {
+        readonly_function(out, model);
+    }
+    out.push_str("}\n");
+}
+
+fn readonly_function(out: &mut String, model: &Model) {
     out.push_str("\n    /// Whether the model calls it read-only.\n");
     out.push_str("    pub const fn is_readonly(self) -> bool {\n        match self {\n");
     for readonly in [true, false] {
@@ -180,7 +198,7 @@ fn operation_enum(out: &mut String, model: &Model) {
             .collect();
         match_arm(out, &arms, &readonly.to_string());
     }
-    out.push_str("        }\n    }\n}\n");
+    out.push_str("        }\n    }\n");
 }
 
 /// `ALL`, `name` and `from_name` of an enum whose variants are spelled as on the wire.
@@ -214,9 +232,13 @@ fn name_functions(out: &mut String, kind: &str, noun: &str, names: &[&str]) {
 
 /// One match arm for many patterns, laid out as rustfmt does.
 fn match_arm(out: &mut String, patterns: &[String], value: &str) {
-    let line = format!("            {} => {value},", patterns.join(" | "));
+    let flat = patterns.join(" | ");
+    let line = format!("            {flat} => {value},");
+    let opening = format!("            {flat} => {{");
     if line.len() <= LINE_WIDTH {
         let _ = writeln!(out, "{line}");
+    } else if opening.len() <= LINE_WIDTH {
+        let _ = writeln!(out, "{opening}\n                {value}\n            }}");
     } else {
         let _ = writeln!(out, "            {} => {value},", patterns.join("\n            | "));
     }
@@ -234,7 +256,8 @@ fn constant_slice(out: &mut String, name: &str, item: &str, values: &[String]) {
     }
 }
 
-fn structure(out: &mut String, model: &Model, name: &str, shape: &Shape, place: Place, doc: &str) {
+fn structure(out: &mut String, service: &Service, model: &Model, name: &str, place: Place, doc: &str) {
+    let shape = model.shape(name);
     let sensitive = shape.members.values().any(|member| model.shape(&member.shape).sensitive);
     let debug = if sensitive { "" } else { "Debug, " };
     if doc.is_empty() {
@@ -250,10 +273,10 @@ fn structure(out: &mut String, model: &Model, name: &str, shape: &Shape, place: 
         let _ = writeln!(out, "pub struct {name} {{}}");
         return;
     }
-    let _ = writeln!(out, "#[serde(rename_all = \"camelCase\")]\npub struct {name} {{");
+    let _ = writeln!(out, "#[serde(rename_all = \"{}\")]\npub struct {name} {{", service.casing.name());
     for (member, reference) in &shape.members {
         let field = names::field(member);
-        let rename = if names::serde_camel_case(&field) == *member {
+        let rename = if names::serde_case(&field, service.casing) == *member {
             String::new()
         } else {
             format!("rename = \"{member}\", ")
@@ -262,7 +285,11 @@ fn structure(out: &mut String, model: &Model, name: &str, shape: &Shape, place: 
             out.push_str("    /// Deprecated by AWS.\n");
         }
         let rust_type = model.rust_type(&reference.shape, place.prefix());
-        let _ = writeln!(out, "    #[serde({rename}skip_serializing_if = \"Option::is_none\")]");
+        let times = match model.shape(&reference.shape).kind {
+            Kind::Timestamp if service.has_text_times => "default, with = \"crate::timestamp::rfc3339\", ",
+            _ => "",
+        };
+        let _ = writeln!(out, "    #[serde({rename}{times}skip_serializing_if = \"Option::is_none\")]");
         let _ = writeln!(out, "    pub {field}: Option<{rust_type}>,");
     }
     out.push_str("}\n");

@@ -47,6 +47,8 @@ pub(crate) struct Shape {
     pub(crate) exception: bool,
     #[serde(default)]
     pub(crate) fault: bool,
+    /// What an exception is called on the wire, where that is not the shape's name.
+    pub(crate) error: Option<ErrorTrait>,
     #[serde(default)]
     pub(crate) sensitive: bool,
     /// Free-form JSON instead of declared members.
@@ -56,6 +58,13 @@ pub(crate) struct Shape {
     pub(crate) union: bool,
     #[serde(default)]
     pub(crate) deprecated: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ErrorTrait {
+    pub(crate) code: Option<String>,
+    pub(crate) http_status_code: Option<u16>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

@@ -33,10 +33,27 @@ pub(crate) fn constant(shape: &str) -> String {
     snake_case(shape).to_ascii_uppercase()
 }
 
-/// What serde's `rename_all = "camelCase"` makes of a field, to know where it needs help.
-pub(crate) fn serde_camel_case(field: &str) -> String {
+/// How a service writes its members.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Casing {
+    Camel,
+    Pascal,
+}
+
+impl Casing {
+    /// As serde's `rename_all` wants it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Casing::Camel => "camelCase",
+            Casing::Pascal => "PascalCase",
+        }
+    }
+}
+
+/// What serde's `rename_all` makes of a field, to know where it needs help.
+pub(crate) fn serde_case(field: &str, casing: Casing) -> String {
     let mut camel = String::with_capacity(field.len());
-    let mut upper = false;
+    let mut upper = casing == Casing::Pascal;
     for letter in field.trim_start_matches("r#").chars() {
         if letter == '_' {
             upper = true;

@@ -1,7 +1,9 @@
 //! The wire between ECS clients, the scheduler and agents: Amazon's published contracts as Rust types.
 //!
 //! - [`ecs`]: the ECS API (AWS JSON 1.1), generated from the service model.
+//! - [`elbv2`]: the ELBv2 API (AWS Query), generated likewise.
 //! - [`error`]: the error answer of that API.
+//! - [`awsquery`]: forms in, XML out, as the older of AWS's services have it.
 //! - [`arn`]: resource names, in every form that ECS writes and reads.
 //! - [`acs`] and [`tcs`]: what scheduler and agent say to each other on the agent's two WebSockets.
 //! - [`sigv4`]: who signed a request, and that it is as it was signed.
@@ -11,7 +13,9 @@
 
 pub mod acs;
 pub mod arn;
+pub mod awsquery;
 pub mod ecs;
+pub mod elbv2;
 pub mod error;
 mod query;
 mod redacted;

@@ -26,21 +26,35 @@ pub(crate) fn encode_path(bytes: &[u8]) -> String {
 
 /// The decoded names and values of a raw query, in its order; `None` if there are too many.
 pub(crate) fn parse(raw: &str) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
+    parse_within(raw, PARAMETERS_MAX)
+}
+
+fn parse_within(raw: &str, parameters_max: usize) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
     let pairs = raw.split('&').filter(|pair| !pair.is_empty());
     let parsed: Vec<_> = pairs
-        .take(PARAMETERS_MAX + 1)
+        .take(parameters_max + 1)
         .map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             (decode(name), decode(value))
         })
         .collect();
-    (parsed.len() <= PARAMETERS_MAX).then_some(parsed)
+    (parsed.len() <= parameters_max).then_some(parsed)
 }
 
 /// As [`parse`], with bytes that are not UTF-8 replaced: for parameters that are looked up and shown.
 pub(crate) fn parse_text(raw: &str) -> Option<Vec<(String, String)>> {
+    parse_text_within(raw, PARAMETERS_MAX)
+}
+
+/// As [`parse_text`], of a form that may be longer than a query.
+pub(crate) fn parse_text_within(raw: &str, parameters_max: usize) -> Option<Vec<(String, String)>> {
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    Some(parse(raw)?.into_iter().map(|(name, value)| (text(name), text(value))).collect())
+    Some(
+        parse_within(raw, parameters_max)?
+            .into_iter()
+            .map(|(name, value)| (text(name), text(value)))
+            .collect(),
+    )
 }
 
 /// A query of these parameters, in this order.

@@ -141,6 +141,34 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
+/// A moment as text, as AWS's XML services write it: for `#[serde(with)]` on what may be absent.
+pub(crate) mod rfc3339 {
+    use super::{Deserialize, Deserializer, Serialize, Serializer, Timestamp, de};
+
+    #[expect(
+        clippy::ref_option,
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde hands the field over as it is"
+    )]
+    pub(crate) fn serialize<S: Serializer>(
+        moment: &Option<Timestamp>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        moment.map(Timestamp::to_rfc3339).serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Timestamp>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        let moment = |text: String| {
+            let moment = Timestamp::from_rfc3339(&text);
+            moment.ok_or_else(|| de::Error::custom(format_args!("{text:?} is not a moment")))
+        };
+        text.map(moment).transpose()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
