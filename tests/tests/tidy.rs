@@ -28,7 +28,7 @@ fn sources() -> Vec<PathBuf> {
 }
 
 fn is_generated(path: &Path) -> bool {
-    path.starts_with(root().join("api/src/ecs"))
+    ["api/src/ecs", "api/src/elbv2"].iter().any(|folder| path.starts_with(root().join(folder)))
 }
 
 fn text(path: &Path) -> String {

@@ -1,0 +1,51 @@
+//! Listeners: a port of a load balancer.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Action, Arn, Attributes, Rule, Tags};
+
+/// A port on which a load balancer takes connections, and what becomes of them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Listener {
+    pub arn: Arn,
+    pub load_balancer: Arn,
+    /// Where it is bound.
+    pub address: SocketAddr,
+    pub protocol: Protocol,
+    /// The default certificate first, then those that a server name can choose. Only for HTTPS and TLS.
+    pub certificates: Vec<Certificate>,
+    pub ssl_policy: Option<String>,
+    /// ELBv2's ALPN policy of a TLS listener: `HTTP1Only`, `HTTP2Only`, `HTTP2Optional`, `HTTP2Preferred` or `None`.
+    pub alpn_policy: Option<String>,
+    /// By ascending priority.
+    pub rules: Vec<Arc<Rule>>,
+    /// What is done when no rule applies.
+    pub default_action: Action,
+    /// Names the default rule.
+    pub default_rule: Arn,
+    pub attributes: Attributes,
+    pub tags: Tags,
+}
+
+/// What a listener speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Protocol {
+    Http,
+    Https,
+    Tcp,
+    Tls,
+    Udp,
+    TcpUdp,
+}
+
+/// A certificate by its ARN, and the files that hold it and its key (PEM).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certificate {
+    pub arn: Arn,
+    pub chain: PathBuf,
+    pub key: PathBuf,
+}
