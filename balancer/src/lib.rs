@@ -17,6 +17,7 @@
 
 pub mod model;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -36,6 +37,8 @@ pub struct Config {
     /// Twelve digits, in every ARN.
     pub account: String,
     pub region: String,
+    /// The addresses of instances by their id: what a target of type `instance` is sent to.
+    pub instances: BTreeMap<String, IpAddr>,
     /// The secret of an access key that may use the API, asked at each request.
     pub keys: Keys,
 }

@@ -22,10 +22,35 @@ pub struct TargetGroup {
     pub port: u16,
     pub target_type: TargetType,
     pub vpc_id: Option<String>,
+    /// `ipv4` or `ipv6`: what the addresses of its targets are.
+    pub ip_address_type: String,
     pub health_check: HealthCheck,
     pub attributes: Attributes,
+    #[serde(with = "pairs")]
     pub targets: BTreeMap<TargetKey, Target>,
     pub tags: Tags,
+}
+
+/// Our own attribute: the interval of health checks in milliseconds, in place of the whole seconds that ELBv2 has.
+pub const INTERVAL_MILLISECONDS: &str = "ecsr.health_check.interval_milliseconds";
+/// Our own attribute: the timeout of health checks in milliseconds.
+pub const TIMEOUT_MILLISECONDS: &str = "ecsr.health_check.timeout_milliseconds";
+
+impl TargetGroup {
+    /// How often each target is checked. This is what counts, not the interval of [`HealthCheck`].
+    pub fn health_interval(&self) -> Duration {
+        self.milliseconds(INTERVAL_MILLISECONDS).unwrap_or(self.health_check.interval)
+    }
+
+    /// How long a target has to answer a check; never longer than the interval.
+    pub fn health_timeout(&self) -> Duration {
+        let timeout = self.milliseconds(TIMEOUT_MILLISECONDS).unwrap_or(self.health_check.timeout);
+        timeout.min(self.health_interval())
+    }
+
+    fn milliseconds(&self, key: &str) -> Option<Duration> {
+        Some(Duration::from_millis(self.attributes.get(key)?.parse().ok()?))
+    }
 }
 
 /// How targets are spoken to.
@@ -77,6 +102,28 @@ pub struct Target {
     pub registered_at: Timestamp,
     /// Since when it drains. It gets nothing new, and is gone when it has nothing left or its time is over.
     pub draining_since: Option<Timestamp>,
+}
+
+/// A map whose keys are no text, as JSON: a list of pairs.
+mod pairs {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::{Target, TargetKey};
+
+    pub(super) fn serialize<S: Serializer>(
+        map: &BTreeMap<TargetKey, Target>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(map)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<BTreeMap<TargetKey, Target>, D::Error> {
+        Ok(Vec::<(TargetKey, Target)>::deserialize(deserializer)?.into_iter().collect())
+    }
 }
 
 /// How a target is asked whether it can serve.

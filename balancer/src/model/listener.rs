@@ -25,8 +25,11 @@ pub struct Listener {
     pub rules: Vec<Arc<Rule>>,
     /// What is done when no rule applies.
     pub default_action: Action,
+    /// The action's `Order`, if it was given one: said back.
+    pub default_order: Option<u32>,
     /// Names the default rule.
     pub default_rule: Arn,
+    pub default_rule_tags: Tags,
     pub attributes: Attributes,
     pub tags: Tags,
 }

@@ -15,8 +15,8 @@ use ecsr_api::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use self::group::{
-    GroupProtocol, HealthCheck, HealthProtocol, HealthReason, HealthState, Matcher, ProtocolVersion, Target,
-    TargetGroup, TargetHealth, TargetKey, TargetType,
+    GroupProtocol, HealthCheck, HealthProtocol, HealthReason, HealthState, INTERVAL_MILLISECONDS, Matcher,
+    ProtocolVersion, TIMEOUT_MILLISECONDS, Target, TargetGroup, TargetHealth, TargetKey, TargetType,
 };
 pub use self::listener::{Certificate, Listener, Protocol};
 pub use self::rule::{Action, Condition, QueryPair, Redirect, Rule, WeightedGroup};
@@ -45,11 +45,15 @@ pub struct LoadBalancer {
     /// `internet-facing` or `internal`: said back, and of no consequence where there is one network.
     pub scheme: String,
     pub dns_name: String,
-    /// Where its listeners bind.
+    /// Where its listeners bind: what it asked for, or where all do that asked for nothing.
     pub address: IpAddr,
-    /// Subnets and zones as they were given.
+    /// What it asked for.
+    pub own_address: Option<IpAddr>,
+    /// As they were given, one zone each.
     pub subnets: Vec<String>,
     pub security_groups: Vec<String>,
+    /// Said back, as the scheme is.
+    pub ip_address_type: String,
     pub attributes: Attributes,
     pub tags: Tags,
     pub created_at: Timestamp,

@@ -13,6 +13,8 @@ pub struct Rule {
     /// All must hold.
     pub conditions: Vec<Condition>,
     pub action: Action,
+    /// The action's `Order`, if it was given one: said back.
+    pub order: Option<u32>,
     pub tags: Tags,
 }
 
