@@ -19,6 +19,9 @@ const FILE: &str = "context.json";
 pub(crate) struct Context {
     /// Base URL of its ECS API, `http://127.0.0.1:7070`.
     pub(crate) endpoint: String,
+    /// Base URL of its load balancer's API, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) balancer: Option<String>,
     /// The region that requests are signed for.
     pub(crate) region: String,
     /// The cluster that verbs work on unless `--cluster` says otherwise.
@@ -79,6 +82,7 @@ mod tests {
     fn sample() -> Context {
         Context {
             endpoint: "http://127.0.0.1:7070".into(),
+            balancer: Some("http://127.0.0.1:7072".into()),
             region: "us-east-1".into(),
             cluster: "default".into(),
             access_key_id: "AKIDEXAMPLE".into(),

@@ -6,6 +6,7 @@
 //! has never heard of pass through unchanged, both ways.
 
 use std::error::Error as StdError;
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_credential_types::provider::error::CredentialsError;
@@ -31,11 +32,28 @@ pub(crate) enum CallError {
     #[error("no usable credentials: {0}")]
     Credentials(String),
     /// Nothing answered.
-    #[error("cannot reach the ECS endpoint: {0}")]
-    Unreachable(String),
+    #[error("cannot reach the {service} endpoint: {detail}")]
+    Unreachable { service: Service, detail: String },
     /// What answered is not an ECS answer, or the request could not be made.
     #[error("{operation}: {detail}")]
     Protocol { operation: &'static str, detail: String },
+}
+
+/// Whose API is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Service {
+    Ecs,
+    /// Elastic Load Balancing.
+    Elb,
+}
+
+impl fmt::Display for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ecs => "ECS",
+            Self::Elb => "load balancers'",
+        })
+    }
 }
 
 macro_rules! operations {
@@ -57,7 +75,7 @@ macro_rules! operations {
             match operation {
                 $(Operation::$operation => {
                     let sent = Box::pin(client.$method().customize().interceptor(wire).send()).await;
-                    sent.map(drop).map_err(|error| call_error(operation.name(), error))
+                    sent.map(drop).map_err(|error| call_error(Service::Ecs, operation.name(), error))
                 })+
             }
         }
@@ -146,7 +164,12 @@ fn overlay(body: &[u8], members: &Map<String, Value>) -> Result<Vec<u8>, BoxErro
     Ok(serde_json::to_vec(&merged)?)
 }
 
-fn call_error<E>(operation: &'static str, error: SdkError<E, HttpResponse>) -> CallError
+/// A failed call of an SDK, as every call fails.
+pub(crate) fn call_error<E>(
+    service: Service,
+    operation: &'static str,
+    error: SdkError<E, HttpResponse>,
+) -> CallError
 where
     E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
 {
@@ -155,16 +178,18 @@ where
     }
     let detail = innermost(&error);
     match error {
-        SdkError::ServiceError(service) => {
-            let status = service.raw().status().as_u16();
-            let error = service.err();
+        SdkError::ServiceError(refusal) => {
+            let status = refusal.raw().status().as_u16();
+            let error = refusal.err();
             CallError::Refused {
                 operation,
                 code: error.code().map_or_else(|| format!("HTTP {status}"), str::to_owned),
                 message: error.message().unwrap_or("no message").to_owned(),
             }
         }
-        SdkError::DispatchFailure(_) | SdkError::TimeoutError(_) => CallError::Unreachable(detail),
+        SdkError::DispatchFailure(_) | SdkError::TimeoutError(_) => {
+            CallError::Unreachable { service, detail }
+        }
         SdkError::ResponseError(_) => {
             CallError::Protocol { operation, detail: format!("the answer cannot be read: {detail}") }
         }
@@ -178,15 +203,23 @@ impl CallError {
         match self {
             Self::Refused { code, message, .. } => refusal_kind(code, message),
             Self::Credentials(_) => Kind::Denied,
-            Self::Unreachable(_) => Kind::Unreachable,
+            Self::Unreachable { .. } => Kind::Unreachable,
             Self::Protocol { .. } => Kind::Failed,
+        }
+    }
+
+    /// The error code of a refusal.
+    pub(crate) fn code(&self) -> Option<&str> {
+        match self {
+            Self::Refused { code, .. } => Some(code),
+            Self::Credentials(_) | Self::Unreachable { .. } | Self::Protocol { .. } => None,
         }
     }
 
     /// Whether asking again later may help although nothing else changed.
     pub(crate) fn is_transient(&self) -> bool {
         match self {
-            Self::Unreachable(_) => true,
+            Self::Unreachable { .. } => true,
             Self::Refused { code, .. } => code == "ServerException" || code == "ThrottlingException",
             Self::Credentials(_) | Self::Protocol { .. } => false,
         }
@@ -194,12 +227,16 @@ impl CallError {
 }
 
 fn refusal_kind(code: &str, message: &str) -> Kind {
-    const DENIED: [&str; 7] = [
+    const DENIED: [&str; 11] = [
+        "AccessDenied",
         "AccessDeniedException",
         "ExpiredTokenException",
         "IncompleteSignatureException",
+        "InvalidClientTokenId",
         "InvalidSignatureException",
         "MissingAuthenticationTokenException",
+        "RequestExpired",
+        "SignatureDoesNotMatch",
         "UnauthorizedException",
         "UnrecognizedClientException",
     ];
@@ -212,12 +249,16 @@ fn refusal_kind(code: &str, message: &str) -> Kind {
     ];
     if DENIED.contains(&code) {
         Kind::Denied
-    } else if code.ends_with("NotFoundException") || UNKNOWN_NAME.iter().any(|text| message.starts_with(text))
-    {
+    } else if is_not_found(code) || UNKNOWN_NAME.iter().any(|text| message.starts_with(text)) {
         Kind::NotFound
     } else {
         Kind::Failed
     }
+}
+
+/// ELBv2's codes lack the `Exception` of ECS's.
+fn is_not_found(code: &str) -> bool {
+    code.trim_end_matches("Exception").ends_with("NotFound")
 }
 
 fn refusal_hint(code: &str, message: &str) -> Option<&'static str> {
@@ -226,16 +267,18 @@ fn refusal_hint(code: &str, message: &str) -> Option<&'static str> {
             Some("`ecsr cluster list` shows the clusters; --cluster or ECS_CLUSTER chooses one")
         }
         "ServiceNotFoundException" => Some("`ecsr service list` shows the services of the cluster"),
-        "UnrecognizedClientException" => {
+        "LoadBalancerNotFound" => Some("`ecsr lb list` shows the load balancers"),
+        "UnrecognizedClientException" | "InvalidClientTokenId" => {
             Some("the endpoint does not know this access key; `eval \"$(ecsr env)\"` sets the local one's")
         }
-        "InvalidSignatureException" => {
+        "InvalidSignatureException" | "SignatureDoesNotMatch" => {
             Some("check the secret access key, the region and this machine's clock")
         }
         _ if message.contains("while it is scaled above 0") => Some("--force deletes it with its tasks"),
         _ if message.contains("No Container Instances were found") => {
             Some("`ecsr instance list` shows the instances; `ecsr up` makes this machine one")
         }
+        _ if code.ends_with("NotFound") => None,
         _ if refusal_kind(code, message) == Kind::NotFound && !message.contains("referenced task") => {
             Some("`ecsr td list` shows the task definitions; `ecsr td register FILE` adds one")
         }
@@ -251,9 +294,12 @@ impl From<CallError> for Failure {
             CallError::Credentials(_) => {
                 Some("set AWS_PROFILE or AWS_ACCESS_KEY_ID, or start a local ecsr with `ecsr up --detach`")
             }
-            CallError::Unreachable(_) => {
+            CallError::Unreachable { service: Service::Ecs, .. } => {
                 Some("`ecsr up --detach` starts a local one; --endpoint-url and --aws choose another")
             }
+            CallError::Unreachable { service: Service::Elb, .. } => Some(
+                "`ecsr up --detach` starts one; AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2 names another",
+            ),
             CallError::Protocol { .. } => None,
         };
         match hint {
@@ -287,6 +333,9 @@ mod tests {
         check("ServiceNotFoundException", "Service not found.", Kind::NotFound, true);
         check("ClientException", "Unable to describe task definition.", Kind::NotFound, true);
         check("ClientException", "TaskDefinition not found.", Kind::NotFound, true);
+        check("LoadBalancerNotFound", "Load balancers '[web]' not found", Kind::NotFound, true);
+        check("TargetGroupNotFound", "One or more target groups not found", Kind::NotFound, false);
+        check("SignatureDoesNotMatch", "The request signature ...", Kind::Denied, true);
         check("UnrecognizedClientException", "The security token ...", Kind::Denied, true);
         check("AccessDeniedException", "User: x is not authorized", Kind::Denied, false);
         check("InvalidParameterException", "Count should be between 1 and 10.", Kind::Failed, false);
@@ -299,7 +348,7 @@ mod tests {
             code: code.to_owned(),
             message: String::new(),
         };
-        assert!(CallError::Unreachable(String::new()).is_transient());
+        assert!(CallError::Unreachable { service: Service::Ecs, detail: String::new() }.is_transient());
         assert!(refused("ServerException").is_transient());
         assert!(!refused("AccessDeniedException").is_transient());
     }

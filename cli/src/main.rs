@@ -8,6 +8,7 @@ mod aws;
 mod context;
 mod docker;
 mod ecs;
+mod elb;
 mod error;
 mod globals;
 mod input;
@@ -59,6 +60,8 @@ enum Verb {
     TaskDefinition(verb::task_definition::Verb),
     #[command(subcommand, visible_alias = "svc")]
     Service(verb::service::Verb),
+    #[command(subcommand)]
+    Lb(verb::lb::Verb),
     #[command(subcommand)]
     Task(verb::task::Verb),
     #[command(subcommand)]
@@ -116,6 +119,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
             client(globals, async |session| verb::task_definition::run(session, verb).await)
         }
         Verb::Service(verb) => client(globals, async |session| verb::service::run(session, verb).await),
+        Verb::Lb(verb) => client(globals, async |session| verb::lb::run(session, verb).await),
         Verb::Task(verb) => client(globals, async |session| verb::task::run(session, verb).await),
         Verb::Instance(verb) => client(globals, async |session| verb::instance::run(session, verb).await),
         Verb::Key(args) => verb::key::run(globals, args),
@@ -179,6 +183,8 @@ mod tests {
             "ecsr service update web --circuit-breaker --force-new-deployment",
             "ecsr service delete web --force --wait",
             "ecsr service events web -f",
+            "ecsr lb create web --type network --tag team=a",
+            "ecsr lb delete web --with-target-groups",
             "ecsr td register -",
             "ecsr td ls web --status inactive",
             "ecsr task run -t batch --wait -- sh -c true",

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use crate::aws::{self, Target};
 use crate::context::Context;
 use crate::ecs::{self, CallError, Operation};
+use crate::elb::Elb;
 use crate::error::{Failure, Kind, not_found, usage};
 use crate::globals::Globals;
 use crate::output::Format;
@@ -146,6 +147,15 @@ impl Session {
         ecs::call(&self.client, operation, input).await
     }
 
+    /// A client of the load balancers of the same place: those of the local ecsr, or whatever the AWS configuration
+    /// leads to. Nothing is sent yet.
+    pub(crate) async fn elb(&self) -> Result<Elb, Failure> {
+        let named = names_endpoint(&["AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2", "AWS_ENDPOINT_URL"]);
+        let target = elb_target(&self.target, named)?;
+        let own = named || matches!(target, Target::Local(_));
+        Ok(Elb::new(&aws::load(&target).await, own))
+    }
+
     /// All items of a `List*` operation, page by page; `member` is the one that holds them.
     pub(crate) async fn list(
         &self,
@@ -244,9 +254,30 @@ fn asks_for_another(globals: &Globals) -> bool {
 }
 
 fn endpoint_in_environment() -> bool {
-    ["AWS_ENDPOINT_URL_ECS", "AWS_ENDPOINT_URL"]
-        .iter()
-        .any(|name| env::var_os(name).is_some_and(|value| !value.is_empty()))
+    names_endpoint(&["AWS_ENDPOINT_URL_ECS", "AWS_ENDPOINT_URL"])
+}
+
+fn names_endpoint(variables: &[&str]) -> bool {
+    variables.iter().any(|name| env::var_os(name).is_some_and(|value| !value.is_empty()))
+}
+
+/// Where the load balancers are of the ECS that is `target`; `named` when the environment says it.
+fn elb_target(target: &Target, named: bool) -> Result<Target, Failure> {
+    let configured = |region: &Option<String>, profile: &Option<String>| Target::Configured {
+        endpoint_url: None,
+        region: region.clone(),
+        profile: profile.clone(),
+    };
+    match target {
+        Target::Local(context) if named => Ok(configured(&Some(context.region.clone()), &None)),
+        Target::Local(context) => match &context.balancer {
+            Some(endpoint) => Ok(Target::Local(Context { endpoint: endpoint.clone(), ..context.clone() })),
+            None => Err(not_found("the local ecsr has no load balancer")
+                .hint("`ecsr up` starts one, unless it is told --no-balancer or --no-agent")),
+        },
+        Target::Plain { region, .. } => Ok(configured(region, &None)),
+        Target::Configured { region, profile, .. } => Ok(configured(region, profile)),
+    }
 }
 
 /// Which ECS is meant; `context` is the local ecsr's, unless another one was asked for.
@@ -271,6 +302,7 @@ mod tests {
     fn context() -> Context {
         Context {
             endpoint: "http://127.0.0.1:7070".into(),
+            balancer: None,
             region: "us-east-1".into(),
             cluster: "default".into(),
             access_key_id: "AKID".into(),
@@ -293,6 +325,29 @@ mod tests {
             profile: Some("prod".into()),
         };
         assert_eq!(target(&globals, None), expected);
+    }
+
+    #[test]
+    fn load_balancers_are_where_the_ecs_is() {
+        let local = Target::Local(context());
+        assert_eq!(elb_target(&local, false).unwrap_err().kind(), Kind::NotFound);
+        let balancer = Some("http://127.0.0.1:7072".to_owned());
+        let local = Target::Local(Context { balancer, ..context() });
+        let Ok(Target::Local(found)) = elb_target(&local, false) else { panic!("not local") };
+        assert_eq!(found.endpoint, "http://127.0.0.1:7072");
+        let Ok(Target::Configured { endpoint_url, region, .. }) = elb_target(&local, true) else {
+            panic!("the environment names another")
+        };
+        assert_eq!((endpoint_url, region.as_deref()), (None, Some("us-east-1")));
+        let elsewhere = Target::Configured {
+            endpoint_url: Some("http://ecs.example".into()),
+            region: None,
+            profile: Some("prod".into()),
+        };
+        let Ok(Target::Configured { endpoint_url, profile, .. }) = elb_target(&elsewhere, false) else {
+            panic!("it is configured")
+        };
+        assert_eq!((endpoint_url, profile.as_deref()), (None, Some("prod")), "that one is of ECS");
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub(crate) mod env;
 pub(crate) mod instance;
 pub(crate) mod journal;
 pub(crate) mod key;
+pub(crate) mod lb;
 pub(crate) mod scheduler;
 pub(crate) mod service;
 pub(crate) mod task;

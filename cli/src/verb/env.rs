@@ -34,8 +34,9 @@ enum Shell {
     Fish,
 }
 
-const NAMES: [&str; 6] = [
+const NAMES: [&str; 7] = [
     "AWS_ENDPOINT_URL_ECS",
+    "AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2",
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_REGION",
@@ -58,14 +59,16 @@ pub(crate) fn run(globals: &Globals, args: &Args) -> anyhow::Result<()> {
 
 fn exports(shell: Shell, context: &Context) -> String {
     let values = [
-        &context.endpoint,
-        &context.access_key_id,
-        &context.secret_access_key,
-        &context.region,
-        &context.region,
-        &context.cluster,
+        Some(&context.endpoint),
+        context.balancer.as_ref(),
+        Some(&context.access_key_id),
+        Some(&context.secret_access_key),
+        Some(&context.region),
+        Some(&context.region),
+        Some(&context.cluster),
     ];
-    let lines = NAMES.iter().zip(values).map(|(name, value)| match shell {
+    let given = NAMES.iter().zip(values).filter_map(|(name, value)| Some((name, value?)));
+    let lines = given.map(|(name, value)| match shell {
         Shell::Bash => format!("export {name}={}\n", quoted(shell, value)),
         Shell::Fish => format!("set -gx {name} {}\n", quoted(shell, value)),
     });
@@ -95,6 +98,7 @@ mod tests {
     fn exports_survive_the_shell() {
         let context = Context {
             endpoint: "http://127.0.0.1:7070".into(),
+            balancer: Some("http://127.0.0.1:7072".into()),
             region: "us-east-1".into(),
             cluster: "it's".into(),
             access_key_id: "AKID".into(),
@@ -104,6 +108,11 @@ mod tests {
             + "printf '%s|' \"$AWS_ENDPOINT_URL_ECS\" \"$AWS_SECRET_ACCESS_KEY\" \"$ECS_CLUSTER\"";
         let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
         assert_eq!(String::from_utf8(output.stdout).unwrap(), "http://127.0.0.1:7070|$(rm -rf ~)|it's|");
+        assert!(
+            script.contains("export AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2='http://127.0.0.1:7072'\n")
+        );
+        let without = Context { balancer: None, ..context.clone() };
+        assert!(!exports(Shell::Bash, &without).contains("ELASTIC_LOAD_BALANCING"));
         assert!(exports(Shell::Fish, &context).contains(r"set -gx ECS_CLUSTER 'it\'s'"));
         assert!(unset(Shell::Bash).starts_with("unset AWS_ENDPOINT_URL_ECS "));
     }

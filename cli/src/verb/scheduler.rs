@@ -81,7 +81,7 @@ pub(crate) struct Identity {
     pub(crate) assume_roles: bool,
 }
 
-fn account(text: &str) -> Result<String, String> {
+pub(crate) fn account(text: &str) -> Result<String, String> {
     let valid = text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
     if valid { Ok(text.to_owned()) } else { Err("an account id has 12 digits".to_owned()) }
 }
@@ -167,7 +167,7 @@ impl Settings {
 }
 
 /// The URL by which this machine reaches a scheduler that is bound to `address`.
-fn local_url(address: SocketAddr) -> String {
+pub(crate) fn local_url(address: SocketAddr) -> String {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),

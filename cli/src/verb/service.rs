@@ -5,6 +5,7 @@ mod create;
 mod delete;
 mod describe;
 mod events;
+mod expose;
 mod list;
 mod scale;
 mod settings;
@@ -40,7 +41,7 @@ pub(crate) enum Verb {
     #[command(after_help = scale::EXAMPLES)]
     Scale(scale::Args),
     /// Delete a service
-    #[command(visible_alias = "rm")]
+    #[command(visible_alias = "rm", after_help = delete::NOTES)]
     Delete(delete::Args),
     /// Show what happened to a service, oldest first
     Events(events::Args),

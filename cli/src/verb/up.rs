@@ -185,6 +185,7 @@ fn context(settings: &Settings, endpoint: &str) -> Result<Context, Failure> {
     let key = key::first(data_dir)?;
     let context = Context {
         endpoint: endpoint.to_owned(),
+        balancer: None,
         region: settings.region.clone(),
         cluster: settings.cluster.clone(),
         access_key_id: key.id,

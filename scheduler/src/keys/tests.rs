@@ -108,3 +108,14 @@ fn a_scope_names_clusters_that_can_be() {
     assert_eq!(create(many).unwrap_err(), "a key may name at most 100 clusters");
     assert_eq!(file.list().unwrap(), []);
 }
+
+#[test]
+fn only_keys_without_limits_count_where_limits_mean_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = KeyFile::open(dir.path()).unwrap();
+    let all = file.create("", Scope::default()).unwrap();
+    let agent = file.create("", Scope { actions: Actions::Agent, ..Scope::default() }).unwrap();
+    assert_eq!(file.unlimited_secret(&all.id), Some(all.secret));
+    assert_eq!(file.unlimited_secret(&agent.id), None);
+    assert_eq!(file.unlimited_secret("AKIANONE"), None);
+}

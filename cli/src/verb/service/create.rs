@@ -4,10 +4,11 @@ use ecsr_api::ecs::CreateServiceRequest;
 use serde_json::{Map, Value, json};
 
 use super::settings::Settings;
-use super::{WaitArgs, settle};
+use super::{WaitArgs, expose, settle};
 use crate::ecs::Operation;
 use crate::error::{Failure, usage};
 use crate::input;
+use crate::output::{Format, note, print};
 use crate::refs::family_of;
 use crate::session::Session;
 use crate::wait::Baseline;
@@ -15,6 +16,9 @@ use crate::wait::Baseline;
 pub(super) const EXAMPLES: &str = "\
 Examples:
   ecsr service create --task-definition web --count 14 --wait
+  ecsr service create -t web --count 4 --expose 80:8080 --wait
+  ecsr service create -t api --expose 80:8080 --path '/api/*' --health-check-path /api/health
+  ecsr service create -t db --expose tcp://5432:5432
   ecsr service create -t web:3 --name web-canary --count 1 --min-healthy 0
   ecsr service create -t agent --scheduling-strategy DAEMON
   ecsr service create --cli-input-json service.yaml --count 3";
@@ -43,16 +47,36 @@ pub(crate) struct Args {
     #[command(flatten)]
     settings: Settings,
     #[command(flatten)]
+    expose: expose::ExposeArgs,
+    #[command(flatten)]
     wait: WaitArgs,
 }
 
 /// Runs the verb.
 pub(super) async fn run(session: &Session, args: Args) -> anyhow::Result<()> {
     let members = args.settings.members::<CreateServiceRequest>()?;
-    let request = request(&args, members, session.cluster())?;
+    let mut request = request(&args, members, session.cluster())?;
     let cluster = request["cluster"].as_str().unwrap_or(session.cluster()).to_owned();
-    let answer = session.call(Operation::CreateService, Value::Object(request)).await?;
-    settle(session, &cluster, answer, &args.wait, Baseline::default()).await
+    let exposure = expose::make(session, &args.expose, &mut request).await?;
+    let answer = match session.call(Operation::CreateService, Value::Object(request)).await {
+        Ok(answer) => answer,
+        Err(failure) => {
+            if let Some(exposure) = exposure {
+                exposure.undo().await;
+            }
+            return Err(failure.into());
+        }
+    };
+    let urls = exposure.map(|exposure| exposure.urls).unwrap_or_default();
+    let settled = settle(session, &cluster, answer, &args.wait, Baseline::default()).await;
+    // Also of a service that did not become stable: it is there, and may yet.
+    for url in urls {
+        match session.format() {
+            Format::Table if settled.is_ok() => print(&url)?,
+            Format::Table | Format::Json | Format::Yaml => note(&url),
+        }
+    }
+    settled
 }
 
 /// The request of the file's `members` with the flags laid over; the session's `cluster` unless the file
@@ -148,6 +172,9 @@ mod tests {
             "-t web --count many",
             "-t web --tag novalue",
             "-t web --timeout 5m",
+            "-t web --expose 80",
+            "-t web --host shop.example",
+            "-t web --lb shop",
         ] {
             let words = std::iter::once("create").chain(line.split_whitespace());
             assert!(Command::try_parse_from(words).is_err(), "{line}");

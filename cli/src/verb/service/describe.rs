@@ -11,7 +11,7 @@ use crate::output::text::{Page, age, iso, list, pairs, short, tags, text};
 use crate::output::{Format, print, show};
 use crate::refs::{Located, locate};
 use crate::session::{SERVICES, Session, TASKS};
-use crate::verb::task;
+use crate::verb::{lb, task};
 use crate::wait::in_brief;
 
 /// Flags of `service describe`.
@@ -50,7 +50,8 @@ pub(super) async fn run(session: &Session, args: Args) -> anyhow::Result<()> {
         Format::Table => {
             let mut pages = Vec::with_capacity(services.len());
             for service in &services {
-                pages.push(page(service, &tasks(session, service).await?));
+                let tasks = tasks(session, service).await?;
+                pages.push(page(service, &tasks, &target_groups(session, service).await));
             }
             Ok(print(&pages.join("\n"))?)
         }
@@ -72,14 +73,41 @@ async fn tasks(session: &Session, service: &Value) -> Result<Vec<Value>, Failure
     session.describe_known(TASKS, &located.cluster, &arns).await
 }
 
-fn page(service: &Value, tasks: &[Value]) -> String {
+/// The service's target groups, each as a title and a table of its targets. A balancer that does not answer is no reason
+/// to show nothing of the service.
+async fn target_groups(session: &Session, service: &Value) -> Vec<(String, String)> {
+    let entries = list(service, "loadBalancers");
+    let entries = entries.iter().filter(|entry| entry["targetGroupArn"].is_string());
+    let mut sections = Vec::new();
+    for entry in entries {
+        let arn = text(entry, "targetGroupArn");
+        let name = lb::describe::group_name(&arn);
+        let title = format!(
+            "Target group {name} ({}:{})",
+            text(entry, "containerName"),
+            text(entry, "containerPort")
+        );
+        let body = match health(session, &arn).await {
+            Ok(targets) => lb::describe::targets(&json!({ "TargetHealthDescriptions": targets })),
+            Err(failure) => format!("unknown: {failure}"),
+        };
+        sections.push((title, body));
+    }
+    sections
+}
+
+async fn health(session: &Session, target_group: &str) -> Result<Vec<Value>, Failure> {
+    Ok(session.elb().await?.target_health(target_group).await?)
+}
+
+fn page(service: &Value, tasks: &[Value], target_groups: &[(String, String)]) -> String {
     let counts = format!(
         "{} desired, {} running, {} pending",
         text(service, "desiredCount"),
         text(service, "runningCount"),
         text(service, "pendingCount")
     );
-    Page::default()
+    let head = Page::default()
         .line("Name", text(service, "serviceName"))
         .line("ARN", text(service, "serviceArn"))
         .line("Cluster", short(service, "clusterArn"))
@@ -97,9 +125,9 @@ fn page(service: &Value, tasks: &[Value]) -> String {
         .line("Created by", text(service, "createdBy"))
         .line("Tags", tags(service))
         .section("Deployments", &table::render(&DEPLOYMENTS, list(service, "deployments")))
-        .section("Running tasks", &task::table(tasks))
-        .section("Events", &events(service))
-        .render()
+        .section("Running tasks", &task::table(tasks));
+    let page = target_groups.iter().fold(head, |page, (title, body)| page.section(title, body));
+    page.section("Events", &events(service)).render()
 }
 
 fn bounds(service: &Value) -> String {
@@ -147,12 +175,14 @@ mod tests {
     fn the_page_has_what_the_service_has() {
         let service = json!({"serviceName": "web", "status": "ACTIVE", "desiredCount": 2, "runningCount": 2,
             "pendingCount": 0, "events": [{"message": "(service web) has reached a steady state."}]});
-        let page = page(&service, &[]);
+        let groups = [("Target group web (web:8080)".to_owned(), "no targets".to_owned())];
+        let page = page(&service, &[], &groups);
         assert!(
             page.contains("Tasks:   2 desired, 2 running, 0 pending")
                 || page.contains("2 desired, 2 running"),
             "{page}"
         );
+        assert!(page.contains("Target group web (web:8080):\n  no targets\n"), "{page}");
         assert!(page.contains("has reached a steady state."), "{page}");
         assert!(!page.contains("Placement strategy"), "{page}");
     }
