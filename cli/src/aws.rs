@@ -1,17 +1,22 @@
 //! The one place that builds an AWS configuration. Whatever ECS it is that answers, ecsr's or Amazon's, it is
 //! reached through the official SDK, so profiles, roles, SSO and `AWS_ENDPOINT_URL_ECS` work as everywhere.
 
-use std::time::Duration;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 
 use aws_config::environment::credentials::EnvironmentVariableCredentialsProvider;
 use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
-use aws_credential_types::provider::{ProvideCredentials as _, SharedCredentialsProvider};
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use aws_sdk_ecs::config::SharedHttpClient;
 
 use crate::context::Context;
+use crate::verb::key;
+
+/// How old a key may be that was read from the data directory, where it may be replaced.
+const KEY_READ_EVERY: Duration = Duration::from_mins(10);
 
 /// Who answers, as what configures the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,12 +86,46 @@ fn local_config(context: &Context) -> SdkConfig {
 }
 
 fn with_keys(endpoint_url: &str, region: &str, keys: Credentials, retries: RetryConfig) -> SdkConfig {
+    with_provider(endpoint_url, region, SharedCredentialsProvider::new(keys), retries)
+}
+
+/// A client of an endpoint that takes the first access key of a data directory, as it is when it is used.
+pub(crate) fn with_first_key(endpoint_url: &str, region: &str, data_dir: PathBuf) -> SdkConfig {
+    let keys = SharedCredentialsProvider::new(FirstKey { data_dir });
+    with_provider(endpoint_url, region, keys, RetryConfig::standard())
+}
+
+/// The first access key of a data directory.
+#[derive(Debug)]
+struct FirstKey {
+    data_dir: PathBuf,
+}
+
+impl ProvideCredentials for FirstKey {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        let read = key::first(&self.data_dir).map_err(CredentialsError::provider_error);
+        let until = SystemTime::now() + KEY_READ_EVERY;
+        future::ProvideCredentials::ready(
+            read.map(|key| Credentials::new(key.id, key.secret, None, Some(until), "data directory")),
+        )
+    }
+}
+
+fn with_provider(
+    endpoint_url: &str,
+    region: &str,
+    keys: SharedCredentialsProvider,
+    retries: RetryConfig,
+) -> SdkConfig {
     SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
         .http_client(http_client())
         .endpoint_url(endpoint_url)
         .region(Region::new(region.to_owned()))
-        .credentials_provider(SharedCredentialsProvider::new(keys))
+        .credentials_provider(keys)
         .retry_config(retries)
         .build()
 }

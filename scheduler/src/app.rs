@@ -9,6 +9,7 @@ use crate::agents::{Hosts, Sessions, Templates};
 use crate::auth::Authenticator;
 use crate::clock::Clock;
 use crate::driver::Driver;
+use crate::elb::{self, Elb};
 use crate::entropy::Entropy;
 use crate::ha::Authority;
 use crate::roles::Roles;
@@ -23,6 +24,7 @@ pub(crate) struct App {
     pub sessions: Sessions,
     pub hosts: Hosts,
     pub roles: Roles,
+    pub elb: Elb,
     pub templates: Templates,
     pub clock: Clock,
     pub entropy: Entropy,
@@ -34,6 +36,12 @@ pub(crate) struct App {
 }
 
 impl App {
+    /// Keeps target groups in step with tasks until connections are to end.
+    pub(crate) fn balance(&self) -> impl Future<Output = ()> + Send + 'static {
+        let (balancing, driver) = (Arc::new(self.elb.clone()), self.driver.clone());
+        elb::watch(balancing, driver, self.entropy.clone(), self.stop.clone())
+    }
+
     /// Resolves when connections are to end.
     pub(crate) async fn stopped(&self) {
         stop::told(&mut self.stop.clone()).await;

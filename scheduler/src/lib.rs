@@ -8,6 +8,7 @@
 //!
 //! - [`driver`]: the one writer. Decides commands with the core, appends their events durably, publishes the state.
 //! - [`journal`]: where the events are kept.
+//! - `elb`: the target groups of services, kept in step with their tasks.
 //! - `http`: the ECS API; `agents`: the ACS and TCS channels; `auth`: the signatures on all of them; `access`: what each
 //!   key may be used for.
 //! - [`backup`]: what `ecsr journal` does with a data directory; `control`: the socket that gives it a running one's.
@@ -26,6 +27,7 @@ mod clock;
 mod control;
 mod descriptors;
 pub mod driver;
+mod elb;
 mod entropy;
 mod ha;
 mod http;
@@ -56,6 +58,7 @@ use crate::auth::Authenticator;
 use crate::clock::Clock;
 use crate::control::Control;
 use crate::driver::{Driver, Failure, Surroundings};
+use crate::elb::Elb;
 use crate::entropy::Entropy;
 use crate::ha::Authority;
 use crate::ha::node::Node;
@@ -69,6 +72,7 @@ use crate::roles::Roles;
 
 pub use crate::clock::Course;
 pub use crate::driver::RecoveryError;
+pub use crate::elb::LazySdk;
 pub use crate::ha::Consistency;
 
 /// How long agent sessions may take to say goodbye when the scheduler stops.
@@ -97,6 +101,8 @@ pub struct Config {
     pub advertise: Option<String>,
     /// AWS credentials by which the roles of tasks are assumed. Without them tasks run without their roles.
     pub roles: Option<SdkConfig>,
+    /// The AWS configuration for ELBv2. Without it services have no load balancers.
+    pub elb: Option<LazySdk>,
 }
 
 /// Where a scheduler keeps what it knows.
@@ -188,6 +194,7 @@ async fn serve_among_others(
         authenticator: Arc::new(Authenticator::new(KeyRing::Shared(keys), home.clone())),
         home,
         roles: Roles::new(config.roles.as_ref(), entropy.clone()),
+        elb: Elb::new(config.elb),
         entropy,
         http: outgoing::client(tls).map_err(Error::Certificates)?,
         own,
@@ -281,6 +288,7 @@ async fn serve(
     let advertise = config.advertise;
     let app = Arc::new(App {
         roles: Roles::new(config.roles.as_ref(), entropy.clone()),
+        elb: Elb::new(config.elb),
         templates: Templates::default(),
         driver,
         authority: Authority::Alone,
@@ -294,6 +302,7 @@ async fn serve(
         stop: stop.clone(),
     });
     let watch = tokio::spawn(agents::watch_hosts(app.clone(), hints));
+    let balancing = tokio::spawn(app.balance());
     match control::listen(&config.data_dir) {
         Ok(socket) => {
             let control = Control { driver: app.driver.clone(), clock: app.clock.clone(), founding };
@@ -321,6 +330,7 @@ async fn serve(
     }
     server.await.map_err(|_| Error::Failed)?;
     watch.await.map_err(|_| Error::Failed)?;
+    balancing.await.map_err(|_| Error::Failed)?;
     stop_writer.send_replace(true);
     writer.await.map(|_| ()).map_err(|_| Error::Failed)
 }

@@ -1,12 +1,12 @@
 //! `ecsr scheduler`: the scheduler in this process. `ecsr up` runs the same function, in its own process or,
 //! with `--detach`, by starting this verb; there is one way to serve.
 
-use std::future::Future;
+use std::future::{Future, ready};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use ecsr_scheduler::journal::Location;
-use ecsr_scheduler::{Consistency, Store};
+use ecsr_scheduler::{Consistency, LazySdk, Store};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
@@ -76,6 +76,11 @@ pub(crate) struct Identity {
     #[arg(long, env = "ECSR_ADVERTISE", value_name = "URL", value_parser = base_url)]
     pub(crate) advertise: Option<String>,
 
+    /// The ELBv2 endpoint whose target groups services use, called with this scheduler's first access key (see `ecsr
+    /// balancer`); default: that of the AWS configuration
+    #[arg(long, env = "ECSR_BALANCER", value_name = "URL", value_parser = base_url)]
+    pub(crate) balancer: Option<String>,
+
     /// Assume the roles of tasks, with the AWS credentials of the environment, and hand them to the tasks' agents
     #[arg(long, env = "ECSR_ASSUME_ROLES")]
     pub(crate) assume_roles: bool,
@@ -106,6 +111,9 @@ pub(crate) struct Settings {
     pub(crate) region: String,
     pub(crate) cluster: String,
     pub(crate) advertise: Option<String>,
+    /// The ELBv2 endpoint of services.
+    #[serde(default)]
+    pub(crate) balancer: Option<String>,
     /// Whether the roles of tasks are assumed with the AWS credentials of the environment.
     #[serde(default)]
     pub(crate) assume_roles: bool,
@@ -121,6 +129,7 @@ impl Settings {
             region: globals.region.clone().unwrap_or_else(|| DEFAULT_REGION.to_owned()),
             cluster: globals.cluster.clone().unwrap_or_else(|| DEFAULT_CLUSTER.to_owned()),
             advertise: identity.advertise.clone(),
+            balancer: identity.balancer.clone(),
             assume_roles: identity.assume_roles,
         })
     }
@@ -140,10 +149,32 @@ impl Settings {
         if let Some(url) = &self.advertise {
             flags.extend(["--advertise".to_owned(), url.clone()]);
         }
+        if let Some(url) = &self.balancer {
+            flags.extend(["--balancer".to_owned(), url.clone()]);
+        }
         if self.assume_roles {
             flags.push("--assume-roles".to_owned());
         }
         flags
+    }
+
+    /// The AWS configuration for ELBv2: that of the environment, or of the given endpoint. The latter is called with this
+    /// scheduler's own key, unless that is shared on etcd.
+    fn elb(&self, store: &Store) -> LazySdk {
+        let (region, data_dir) = (self.region.clone(), self.data_dir.clone());
+        match (&self.balancer, store) {
+            (Some(url), Store::Embedded) => {
+                let url = url.clone();
+                LazySdk::new(move || ready(aws::with_first_key(&url, &region, data_dir.clone())))
+            }
+            (url, _) => {
+                let target = Target::Configured { endpoint_url: url.clone(), region: None, profile: None };
+                LazySdk::new(move || {
+                    let target = target.clone();
+                    async move { aws::load(&target).await }
+                })
+            }
+        }
     }
 
     async fn config(&self, store: Store, reads: Reads) -> ecsr_scheduler::Config {
@@ -151,6 +182,7 @@ impl Settings {
         let roles = if self.assume_roles { Some(aws::load(&environment).await) } else { None };
         ecsr_scheduler::Config {
             roles,
+            elb: Some(self.elb(&store)),
             data_dir: self.data_dir.clone(),
             listen: self.listen,
             account: self.account.clone(),
@@ -258,6 +290,7 @@ mod tests {
             region: "eu-west-1".into(),
             cluster: "prod".into(),
             advertise: Some("http://10.0.0.5:7071".into()),
+            balancer: Some("http://127.0.0.1:7072".into()),
             assume_roles: true,
         };
         let words = std::iter::once("scheduler".to_owned()).chain(settings.to_flags());

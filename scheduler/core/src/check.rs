@@ -59,6 +59,7 @@ fn indexes(state: &State) -> Vec<String> {
         ("strengths", fresh.strengths == state.strengths),
         ("ailing", fresh.ailing == state.ailing),
         ("agenda", fresh.agenda == state.agenda),
+        ("endpoints", fresh.endpoints == state.endpoints),
         ("kept", fresh.kept == state.kept),
         ("patterns", fresh.patterns.iter().map(counted).eq(state.patterns.iter().map(counted))),
         ("tallies", fresh.tallies == state.tallies),

@@ -8,7 +8,7 @@ use imbl::OrdSet;
 use crate::context::Context;
 use crate::ids::{ContainerId, Name, TaskId, TaskKey};
 use crate::state::{
-    Container, Definition, Desired, Health, Instance, Known, LaunchType, Origin, Tags, Task, Times,
+    Container, Definition, Desired, Endpoint, Health, Instance, Known, LaunchType, Origin, Tags, Task, Times,
 };
 use crate::task_definition::{Demand, demand};
 
@@ -27,6 +27,8 @@ pub struct Launch<'a> {
     pub launch_type: LaunchType,
     pub enable_execute_command: bool,
     pub tags: Arc<Tags>,
+    /// None of them registered yet.
+    pub endpoints: Box<[Endpoint]>,
     pub known_names: KnownNames,
 }
 
@@ -70,6 +72,7 @@ impl Launch<'_> {
             known: Known::Pending,
             acknowledged: false,
             containers: containers.map(|definition| self.container(definition, context)).collect(),
+            endpoints: self.endpoints.clone(),
             tags: self.tags.clone(),
             times: Times {
                 created: context.now,

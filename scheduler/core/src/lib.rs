@@ -19,6 +19,7 @@ pub mod reconcile;
 pub mod refusal;
 pub mod resolve;
 pub mod state;
+pub mod targets;
 pub mod task_definition;
 #[cfg(test)]
 mod testing;

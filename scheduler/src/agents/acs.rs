@@ -45,8 +45,9 @@ pub(super) struct Joining {
 pub(super) async fn serve(app: Arc<App>, socket: WebSocket, session: Session, joining: Joining) {
     let Joining { access_key_id, version_info, host } = joining;
     let key = session.key.clone();
-    if let Some(host) = host {
-        app.hosts.joined(&key, host).await;
+    match host {
+        Some(host) => app.hosts.joined(&key, host).await,
+        None => app.hosts.joined_here(&app.driver, &key).await,
     }
     let version = version_info.agent_version.as_deref().unwrap_or("unknown");
     tracing::info!(cluster = %key.cluster, instance = %key.id, version, "an agent joined");

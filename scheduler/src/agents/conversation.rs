@@ -180,7 +180,7 @@ impl Conversation {
         let concerned = self.concerned(state, news);
         self.follow(state, &concerned, at);
         let mut due = self.outbox.due(&concerned);
-        due.retain(|task| task.desired == Desired::Stopped || self.grants.are_ready(state, task));
+        due.retain(|task| task.wanted_of_agent() == Desired::Stopped || self.grants.are_ready(state, task));
         self.send_payloads(state, &due, at);
         if matches!(self.manifest, Manifest::Due) {
             self.send_manifest(state, at);
@@ -366,7 +366,8 @@ impl Conversation {
     fn send_manifest(&mut self, state: &State, at: Moment) {
         let (cluster_arn, container_instance_arn) = arns(state, &self.instance);
         // What waits for its credentials is not known to the agent yet, which takes such a task for a vanished one.
-        let running = state.live_tasks_on(&self.instance).filter(|task| task.desired == Desired::Running);
+        let running =
+            state.live_tasks_on(&self.instance).filter(|task| task.wanted_of_agent() == Desired::Running);
         let running = running.filter(|task| self.outbox.has_told_to_start(task));
         let tasks = running.map(|task| identifier(state, task)).collect();
         let message_id = self.message_id();
@@ -469,7 +470,7 @@ fn identifier(state: &State, task: &Task) -> acs::TaskIdentifier {
     acs::TaskIdentifier {
         task_arn: Some(state.home.task_arn(&task.key.cluster, &task.key.id.to_string())),
         task_cluster_arn: Some(state.home.cluster_arn(&task.key.cluster)),
-        desired_status: Some(payload::desired_status(task.desired).to_owned()),
+        desired_status: Some(payload::desired_status(task.wanted_of_agent()).to_owned()),
     }
 }
 
@@ -479,7 +480,7 @@ fn is_to_stop(state: &State, instance: &InstanceKey, candidate: &acs::TaskIdenti
     let arn = candidate.task_arn.as_deref().unwrap_or_default();
     let Ok(key) = resolve::task_key(state, &instance.cluster, arn) else { return false };
     match state.tasks.get(&key) {
-        Some(task) => task.desired == Desired::Stopped || task.instance != instance.id,
+        Some(task) => task.wanted_of_agent() == Desired::Stopped || task.instance != instance.id,
         None => true,
     }
 }

@@ -139,7 +139,7 @@ impl Grants {
             return wishes;
         }
         for task in tasks {
-            match task.desired {
+            match task.wanted_of_agent() {
                 Desired::Running => wishes.extend(self.follow_task(state, task, now)),
                 Desired::Stopped => self.forget(&task.key),
             }
@@ -173,7 +173,10 @@ impl Grants {
     /// Forgets the credentials of all tasks that need none any more.
     pub(super) fn prune(&mut self, state: &State) {
         let runs = |key: &TaskKey| {
-            state.tasks.get(key).is_some_and(|task| task.is_live() && task.desired == Desired::Running)
+            state
+                .tasks
+                .get(key)
+                .is_some_and(|task| task.is_live() && task.wanted_of_agent() == Desired::Running)
         };
         self.held.retain(|(task, _), _| runs(task));
     }

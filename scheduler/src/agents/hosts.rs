@@ -15,7 +15,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +31,7 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use crate::app::App;
+use crate::driver::Driver;
 
 /// The port of an agent's introspection, on which a host is asked.
 const PORT: u16 = 51678;
@@ -87,6 +88,16 @@ impl Hosts {
     pub(super) async fn joined(&self, instance: &InstanceKey, address: IpAddr) {
         // Nobody listens only while the scheduler stops.
         let _ = self.hints.send(Hint::Joined(instance.clone(), address)).await;
+    }
+
+    /// An agent of this very host joined, which answers itself.
+    pub(super) async fn joined_here(&self, driver: &Driver, instance: &InstanceKey) {
+        let whereabouts = Whereabouts { address: Ipv4Addr::LOCALHOST.into(), answers: true };
+        let known = driver.state().instances.get(instance).and_then(|found| found.whereabouts);
+        if known != Some(whereabouts) {
+            // Nobody listens only while the scheduler stops.
+            let _ = driver.submit(Command::HostLearned { instance: instance.clone(), whereabouts }).await;
+        }
     }
 
     /// An agent left; the state knows already.
@@ -234,7 +245,9 @@ fn watched(state: &State) -> impl Iterator<Item = (&InstanceKey, Whereabouts)> {
             Presence::Connected | Presence::Lost { .. } => false,
         };
         let in_use = instance.status != InstanceStatus::Inactive;
-        Some((key, instance.whereabouts.filter(|_| is_away && in_use)?))
+        // This very host is there.
+        let elsewhere = |place: &Whereabouts| !place.address.is_loopback();
+        Some((key, instance.whereabouts.filter(|place| is_away && in_use && elsewhere(place))?))
     })
 }
 

@@ -107,7 +107,7 @@ impl Outbox {
 
 /// What the state wants said of a task that is not STOPPED.
 fn word(task: &Task) -> Option<Word> {
-    match task.desired {
+    match task.wanted_of_agent() {
         Desired::Running => (!task.acknowledged).then_some(Word::Start),
         Desired::Stopped => Some(Word::Stop),
     }

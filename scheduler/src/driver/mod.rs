@@ -146,6 +146,11 @@ impl Driver {
         self.published.borrow().clone()
     }
 
+    /// The newest durable states, one after the other; those in between may be missed.
+    pub(crate) fn publications(&self) -> watch::Receiver<Arc<State>> {
+        self.published.clone()
+    }
+
     /// Resolves when the published state holds every record before that index, or never will.
     pub(crate) async fn published_through(&self, next_index: u64) {
         let mut reached = self.reached.clone();

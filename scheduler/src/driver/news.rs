@@ -62,7 +62,10 @@ impl Stirred {
                 let instance = InstanceKey { cluster: task.key.cluster.clone(), id: task.instance };
                 self.note(instance, Some(task.key.id));
             }
-            Event::TaskStopRequested { task, .. } => self.note_task(state, task),
+            // A task that its target groups have let go of can be stopped.
+            Event::TaskStopRequested { task, .. } | Event::TaskTargetsReported { task, .. } => {
+                self.note_task(state, task);
+            }
             // What an agent itself reported is no news to it, but what is over can be forgotten.
             Event::TaskReported { task, report } if report.known == Known::Stopped => {
                 self.note_task(state, task);

@@ -29,6 +29,7 @@ use crate::app::App;
 use crate::auth::Authenticator;
 use crate::clock::Clock;
 use crate::driver::{self, Driver, Recovered, Surroundings};
+use crate::elb::Elb;
 use crate::entropy::Entropy;
 use crate::http::{self, api};
 use crate::journal::etcd::EtcdJournal;
@@ -65,6 +66,7 @@ pub(crate) struct Node {
     pub authenticator: Arc<Authenticator>,
     pub entropy: Entropy,
     pub roles: Roles,
+    pub elb: Elb,
     pub http: Http,
     /// The URL by which clients and other schedulers reach this one.
     pub own: String,
@@ -273,6 +275,7 @@ impl Node {
         let (hosts, hints) = Hosts::new();
         let app = Arc::new(self.app(driver, authority, clock, hosts, stopped));
         let watching = tokio::spawn(agents::watch_hosts(app.clone(), hints));
+        let balancing = tokio::spawn(app.balance());
         lead.send_replace(Lead::Held(Leader { url: self.own.clone(), candidacy: String::new() }));
         role.send_replace(Role::Leader(app.clone()));
         tracing::info!(term = reign.term(), "this scheduler leads");
@@ -289,6 +292,7 @@ impl Node {
             tracing::warn!("some agent sessions did not end in time");
         }
         watching.await.map_err(|_| Error::Failed)?;
+        balancing.await.map_err(|_| Error::Failed)?;
         stop_writer.send_replace(true);
         writer.await.map_err(|_| Error::Failed)?;
         Ok(ended)
@@ -334,6 +338,7 @@ impl Node {
             sessions: Sessions::default(),
             hosts,
             roles: self.roles.clone(),
+            elb: self.elb.clone(),
             templates: Templates::default(),
             clock,
             entropy: self.entropy.clone(),

@@ -25,6 +25,7 @@ use crate::agents::{ACS_PATH, TCS_PATH};
 use crate::app::App;
 use crate::auth::Authenticator;
 use crate::driver::Failure;
+use crate::elb;
 use crate::entropy::Entropy;
 
 pub(super) const TARGET_HEADER: &str = "x-amz-target";
@@ -61,7 +62,9 @@ async fn answer(app: &App, parts: &Parts, body: Body, turn: Option<Turn>) -> Res
         operation => {
             if let Some(command) = ecsr_core::command::parse(operation, &body) {
                 let command = bound(command?, &caller);
-                access::bind(&app.authenticator, &caller, operation, &body, &app.driver.state())?;
+                let state = app.driver.state();
+                access::bind(&app.authenticator, &caller, operation, &body, &state)?;
+                elb::admit(&app.elb, &state, &command).await?;
                 return execute(app, operation, command).await;
             }
             let state = app.authority.state(&app.driver).await?;

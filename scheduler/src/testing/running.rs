@@ -56,6 +56,7 @@ impl Running {
             reads: crate::Consistency::default(),
             advertise: None,
             roles,
+            elb: None,
         };
         tokio::spawn(async move { run(config, async { stopped.await.unwrap_or(()) }, ready).await.unwrap() });
         let address = address.await.expect("the scheduler starts");

@@ -57,6 +57,7 @@ pub(super) fn choose(
         region: DEFAULT_REGION.to_owned(),
         cluster: DEFAULT_CLUSTER.to_owned(),
         advertise: None,
+        balancer: None,
         assume_roles: false,
     };
     let base = earlier.unwrap_or(&default);
@@ -71,6 +72,7 @@ pub(super) fn choose(
         region: or(&globals.region, &base.region),
         cluster: or(&globals.cluster, &base.cluster),
         advertise: args.identity.advertise.clone().or_else(|| base.advertise.clone()),
+        balancer: args.identity.balancer.clone().or_else(|| base.balancer.clone()),
         assume_roles: args.identity.assume_roles || base.assume_roles,
     }
 }

@@ -107,6 +107,7 @@ fn packed(hosts: &[(u32, u32)], trace: &[Demand], strategy: &[Strategy], context
             launch_type: LaunchType::Ec2,
             enable_execute_command: false,
             tags: Arc::default(),
+            endpoints: Box::default(),
             known_names: KnownNames::default(),
         };
         state.apply(&Event::TaskPlaced(Arc::new(launch.on(instance, context))));

@@ -7,6 +7,7 @@ mod cluster;
 mod definition;
 mod host;
 mod instance;
+mod load_balancers;
 mod parse;
 mod report;
 mod run;
@@ -15,6 +16,8 @@ mod service_spec;
 mod stop;
 mod supported;
 mod tag;
+mod target;
+mod target_words;
 mod tick;
 
 use ecsr_api::ecs;
@@ -23,7 +26,9 @@ use crate::context::Context;
 use crate::ids::{DefinitionId, InstanceKey, Name, ServiceKey, TaskKey};
 use crate::refusal::Refusal;
 use crate::state::{Event, Health, State, Whereabouts};
+use crate::targets::TargetReport;
 
+pub use self::load_balancers::{GroupFacts, LOAD_BALANCERS_MAX, check_group};
 pub use self::parse::parse;
 pub use self::tick::{INACTIVE_KEPT, STOPPED_TASKS_KEPT};
 
@@ -88,6 +93,16 @@ pub enum Command {
     HealthPublished {
         instance: InstanceKey,
         tasks: Vec<(TaskKey, Vec<(Name, Health)>)>,
+    },
+    /// A target group was asked what it holds.
+    TargetsObserved {
+        group: Name,
+        reports: Vec<TargetReport>,
+    },
+    /// A target group cannot be asked, or not be changed.
+    TargetGroupTroubled {
+        group: Name,
+        trouble: String,
     },
     /// Time has passed: what has outlived its keep is forgotten.
     Tick,
@@ -173,6 +188,10 @@ pub fn decide(state: &State, command: &Command, context: &mut Context) -> Result
         Command::TasksAcknowledged { instance, tasks } => Ok(report::acknowledged(state, instance, tasks)),
         Command::TaskRefused { task, reason } => Ok(report::refused(state, task, reason, context)),
         Command::HealthPublished { instance, tasks } => Ok(report::health(state, instance, tasks)),
+        Command::TargetsObserved { group, reports } => Ok(target::observed(state, group, reports, context)),
+        Command::TargetGroupTroubled { group, trouble } => {
+            Ok(target::troubled(state, group, trouble, context))
+        }
         Command::Tick => Ok(tick::tick(state, context)),
     }
 }

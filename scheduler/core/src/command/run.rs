@@ -193,6 +193,7 @@ impl<'a> Order<'a> {
             launch_type,
             enable_execute_command: call.execute_command.unwrap_or(false),
             tags: Arc::new(tags(state, call, definition)?),
+            endpoints: Box::default(),
             known_names: KnownNames::default(),
         };
         let cluster = resolve::cluster_name(state, call.cluster)?;

@@ -109,11 +109,12 @@ pub(super) fn update(
     Ok(saved(changed))
 }
 
-/// A new definition or network, or the wish for it. A new count keeps the deployment.
+/// A new definition, network or load balancer, or the wish for it. A new count keeps the deployment.
 fn starts_deployment(old: &Service, new: &Service, request: &ecs::UpdateServiceRequest) -> bool {
     request.force_new_deployment == Some(true)
         || new.definition != old.definition
         || new.spec.network_configuration != old.spec.network_configuration
+        || new.spec.load_balancers != old.spec.load_balancers
 }
 
 fn deploy(service: &mut Service, definition: &Definition, context: &mut Context) {

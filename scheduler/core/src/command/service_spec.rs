@@ -2,6 +2,7 @@
 
 use ecsr_api::ecs;
 
+use super::load_balancers;
 use super::supported::{launch_type, network, unsupported};
 use crate::names;
 use crate::refusal::{Refusal, invalid};
@@ -13,6 +14,7 @@ pub(super) struct Settings<'a> {
     pub deployment_configuration: Option<&'a ecs::DeploymentConfiguration>,
     pub deployment_controller: Option<&'a ecs::DeploymentController>,
     pub network_configuration: Option<&'a ecs::NetworkConfiguration>,
+    pub load_balancers: Option<&'a [ecs::LoadBalancer]>,
     pub placement_constraints: Option<&'a Vec<ecs::PlacementConstraint>>,
     pub placement_strategy: Option<&'a Vec<ecs::PlacementStrategy>>,
     pub health_check_grace_period: Option<i32>,
@@ -30,6 +32,7 @@ macro_rules! settings {
             deployment_configuration: $request.deployment_configuration.as_ref(),
             deployment_controller: $request.deployment_controller.as_ref(),
             network_configuration: $request.network_configuration.as_ref(),
+            load_balancers: $request.load_balancers.as_deref(),
             placement_constraints: $request.placement_constraints.as_ref(),
             placement_strategy: $request.placement_strategy.as_ref(),
             health_check_grace_period: $request.health_check_grace_period_seconds,
@@ -40,7 +43,6 @@ macro_rules! settings {
             not_supported: first_given(&[
                 ("capacityProviderStrategy", given($request.capacity_provider_strategy.as_deref())),
                 ("gatewayConnectors", given($request.gateway_connectors.as_deref())),
-                ("loadBalancers", given($request.load_balancers.as_deref())),
                 ("monitoring", $request.monitoring.is_some()),
                 ("serviceRegistries", given($request.service_registries.as_deref())),
                 ("volumeConfigurations", given($request.volume_configurations.as_deref())),
@@ -87,7 +89,8 @@ pub(super) fn create(
 ) -> Result<ServiceSpec, Refusal> {
     let scheduling = scheduling(request.scheduling_strategy.as_deref())?;
     let launch_type = launch_type(request.launch_type.as_deref(), definition)?;
-    if request.role.as_deref().is_some_and(|role| !role.is_empty()) {
+    let role = request.role.clone().filter(|role| !role.is_empty());
+    if role.is_some() && !given(request.load_balancers.as_deref()) {
         return Err(invalid("A role can only be given with a load balancer."));
     }
     let (minimum_healthy_percent, maximum_percent) = match scheduling {
@@ -106,7 +109,7 @@ pub(super) fn create(
         service_registries: Vec::new(),
         network_configuration: None,
         availability_zone_rebalancing: Some("DISABLED".into()),
-        role: None,
+        role,
         propagate_tags: PropagateTags::None,
         enable_ecs_managed_tags: false,
         enable_execute_command: false,
@@ -130,6 +133,9 @@ pub(super) fn update(
         spec.network_configuration = Some(given.clone());
     }
     network(spec.network_configuration.as_ref(), definition)?;
+    // Those that stay have to fit a new definition too.
+    let balancers = settings.load_balancers.unwrap_or(&old.load_balancers);
+    spec.load_balancers = load_balancers::checked(balancers, definition)?;
     launch_type(Some(spec.launch_type.as_str()), definition)?;
     place(settings, &mut spec, definition)?;
     if let Some(seconds) = settings.health_check_grace_period {

@@ -38,8 +38,10 @@ pub(super) fn tick(state: &State, context: &mut Context) -> Decision {
 fn forgotten(state: &State, now: Timestamp) -> impl Iterator<Item = Event> {
     let kept = &state.kept;
     // Half of what there is room for: a token that goes with its tasks is found by nothing but them.
-    let tasks: Vec<&TaskKey> =
-        past(&state.stopped_tasks, STOPPED_TASKS_KEPT, now).take(FORGOTTEN_AT_ONCE / 2).collect();
+    let tasks: Vec<&TaskKey> = past(&state.stopped_tasks, STOPPED_TASKS_KEPT, now)
+        .filter(|key| !state.tasks.get(key).is_some_and(|task| task.is_registered()))
+        .take(FORGOTTEN_AT_ONCE / 2)
+        .collect();
     let tokens = spent(state, &tasks).into_iter().chain(past(&kept.tokens, TOKENS_KEPT, now));
     let tokens: BTreeSet<&TokenKey> = tokens.take(FORGOTTEN_AT_ONCE / 2).collect();
     let instances = past(&kept.instances, INACTIVE_KEPT, now);

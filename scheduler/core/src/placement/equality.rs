@@ -147,6 +147,7 @@ fn start(state: &mut State, instance: &Instance, group: Name, demand: Demand, co
         launch_type: LaunchType::Ec2,
         enable_execute_command: false,
         tags: Arc::default(),
+        endpoints: Box::default(),
         known_names: KnownNames::default(),
     };
     state.apply(&Event::TaskPlaced(Arc::new(launch.on(instance, context))));

@@ -6,11 +6,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::Plan;
 use super::census::{Census, count};
 use super::replica::may_start;
-use super::service::stop_all;
+use super::service::{stop_all, stop_unhealthy};
 use super::start::{Needs, complain_of_placement, start_on};
-use super::{Plan, journal_words};
 use crate::context::Context;
 use crate::ids::{InstanceId, InstanceKey, TaskKey};
 use crate::placement::{self, Shortfall};
@@ -25,8 +25,7 @@ pub(super) fn plan(plan: &mut Plan<'_>, service: &Arc<Service>, context: &mut Co
     let census = Census::take(plan.state, &service, context.now);
     stop_all(plan, &service, &leaving(&service, &census, &eligible), context);
     for task in &census.unhealthy {
-        plan.log(&service.key, journal_words::failed_health_check(&service, &task.key), context);
-        plan.stop(&task.key, journal_words::unhealthy(), context);
+        stop_unhealthy(plan, &service, task, context);
     }
     if may_start(&service, context) {
         let (vacant, lacking) = vacant(plan, &service, &needs, &eligible);

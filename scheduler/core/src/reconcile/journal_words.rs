@@ -2,7 +2,7 @@
 
 use crate::ids::{DeploymentId, InstanceKey, TaskKey};
 use crate::placement::Shortfall;
-use crate::state::{Service, Stop, StopCode};
+use crate::state::{Service, Standing, Stop, StopCode, Task};
 
 const SEE_GUIDE: &str = "For more information, see the Troubleshooting section";
 
@@ -70,8 +70,14 @@ pub(super) fn scaling(deployment: DeploymentId) -> Stop {
     Stop { code: StopCode::ServiceSchedulerInitiated, reason }
 }
 
-pub(super) fn unhealthy() -> Stop {
-    Stop { code: StopCode::ServiceSchedulerInitiated, reason: "Task failed container health checks".into() }
+/// Why a task is stopped that fails its health checks: those of a target group, or those of its containers.
+pub(super) fn unhealthy(task: &Task) -> Stop {
+    let unhealthy = task.endpoints.iter().find(|one| one.standing() == Some(Standing::Unhealthy));
+    let reason = match unhealthy {
+        Some(endpoint) => format!("Task failed ELB health checks in (target-group {})", endpoint.group),
+        None => "Task failed container health checks".into(),
+    };
+    Stop { code: StopCode::ServiceSchedulerInitiated, reason }
 }
 
 pub(super) fn failed_health_check(service: &Service, task: &TaskKey) -> String {

@@ -61,7 +61,8 @@ pub fn touched(state: &State, event: &Event) -> impl Iterator<Item = Touched> {
         Event::TaskPlaced(task) => [task.service().map(Touched::Service), None],
         Event::TaskStopRequested { task, .. }
         | Event::TaskReported { task, .. }
-        | Event::TaskHealthReported { task, .. } => of_task(task),
+        | Event::TaskHealthReported { task, .. }
+        | Event::TaskTargetsReported { task, .. } => of_task(task),
         Event::ClusterSaved(_)
         | Event::DefinitionSaved(_)
         | Event::DefinitionForgotten(_)

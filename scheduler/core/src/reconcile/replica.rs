@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::census::{Census, count};
-use super::service::{Repeated, complain, stop_all};
+use super::service::{Repeated, complain, stop_all, stop_unhealthy};
 use super::{Plan, journal_words, rest, start};
 use crate::context::Context;
 use crate::ids::{InstanceId, Name, TaskKey};
@@ -98,8 +98,7 @@ fn replace_unhealthy(
         return;
     }
     for task in &census.unhealthy {
-        plan.log(&service.key, journal_words::failed_health_check(service, &task.key), context);
-        plan.stop(&task.key, journal_words::unhealthy(), context);
+        stop_unhealthy(plan, service, task, context);
     }
     let keys: Vec<TaskKey> = census.unhealthy.iter().map(|task| task.key.clone()).collect();
     if !keys.is_empty() {

@@ -76,6 +76,14 @@ pub(super) fn stop_all(plan: &mut Plan<'_>, service: &Service, tasks: &[TaskKey]
     }
 }
 
+/// Stops a task that fails its health checks. What a target group found is in the log already.
+pub(super) fn stop_unhealthy(plan: &mut Plan<'_>, service: &Service, task: &Task, context: &mut Context) {
+    if task.fails_container_checks() {
+        plan.log(&service.key, journal_words::failed_health_check(service, &task.key), context);
+    }
+    plan.stop(&task.key, journal_words::unhealthy(task), context);
+}
+
 /// When a trouble that was said already is worth saying again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Repeated {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use ecsr_api::ecs;
+
 use super::census::Census;
 use super::service::{Repeated, TASKS_PER_EVENT, complain};
 use super::{Plan, journal_words};
@@ -9,7 +11,7 @@ use crate::context::Context;
 use crate::ids::{InstanceKey, Name, TaskKey};
 use crate::launch::{KnownNames, Launch, needs};
 use crate::placement::{self, Ask, Shortfall};
-use crate::state::{Definition, Event, Instance, Origin, PropagateTags, Service, State, Tags};
+use crate::state::{Definition, Endpoint, Event, Instance, Origin, PropagateTags, Service, State, Tags};
 use crate::task_definition::{Constraint, Demand, SpreadField, Strategy, strategies, task_constraints};
 
 /// What the tasks of a service's primary deployment need.
@@ -59,6 +61,7 @@ impl Needs {
             launch_type: service.spec.launch_type,
             enable_execute_command: service.spec.enable_execute_command,
             tags: Arc::new(task_tags(service, &self.definition)),
+            endpoints: endpoints(service),
             known_names: KnownNames::default(),
         };
         state.with_shared_parts(launch, &service.key.cluster)
@@ -115,6 +118,19 @@ pub(super) fn complain_of_placement(
 ) {
     let rest = |state: &State| format!(" {}", journal_words::placement_reason(closest(state).as_ref()));
     complain(plan, service, &journal_words::unable_to_place(service), rest, Repeated::AfterStart, context);
+}
+
+/// The endpoints that the service's target groups want of a task.
+fn endpoints(service: &Service) -> Box<[Endpoint]> {
+    let endpoint = |balancer: &ecs::LoadBalancer| {
+        Some(Endpoint {
+            group: balancer.target_group_arn.as_deref()?.into(),
+            container: balancer.container_name.as_deref()?.into(),
+            port: u16::try_from(balancer.container_port?).ok()?,
+            registration: None,
+        })
+    };
+    service.spec.load_balancers.iter().filter_map(endpoint).collect()
 }
 
 /// Propagated tags and, when asked for, ECS's own.

@@ -402,6 +402,7 @@ fn the_events_of_a_state_build_it_again() {
         strengths,
         ailing,
         agenda,
+        endpoints,
         kept,
         // Which task a pattern was taken from is of no consequence.
         patterns: _,
@@ -418,5 +419,5 @@ fn the_events_of_a_state_build_it_again() {
     assert_eq!(&again.open, open);
     assert_eq!((&again.usage, &again.away, &again.tallies), (usage, away, tallies));
     assert_eq!((&again.strengths, &again.ailing), (strengths, ailing));
-    assert_eq!((&again.agenda, &again.kept), (agenda, kept));
+    assert_eq!((&again.agenda, &again.endpoints, &again.kept), (agenda, endpoints, kept));
 }

@@ -14,7 +14,10 @@ use ecsr_api::{Timestamp, ecs};
 use serde::{Deserialize, Serialize};
 
 use super::compact::ShortBinding;
-use super::{Container, Desired, Health, HexText, Known, LaunchType, Origin, Stop, Tags, Task, Times};
+use super::{
+    Container, Desired, Endpoint, Health, HexText, Known, LaunchType, Origin, Registration, Stop, Tags, Task,
+    Times,
+};
 use crate::ids::{ContainerId, DefinitionId, InstanceId, Name, TaskId, TaskKey};
 use crate::task_definition::Demand;
 
@@ -33,6 +36,8 @@ pub struct Alike {
     enable_execute_command: bool,
     tags: Arc<Tags>,
     containers: Vec<AlikeContainer>,
+    #[serde(default)]
+    endpoints: Vec<AlikeEndpoint>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,6 +46,13 @@ struct AlikeContainer {
     essential: bool,
     health_checked: bool,
     image_digest: Option<HexText>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct AlikeEndpoint {
+    group: Name,
+    container: Name,
+    port: u16,
 }
 
 impl Alike {
@@ -64,6 +76,7 @@ impl Alike {
             enable_execute_command: task.enable_execute_command,
             tags: task.tags.clone(),
             containers: containers.collect(),
+            endpoints: task.endpoints.iter().map(AlikeEndpoint::of).collect(),
         }
     }
 
@@ -82,6 +95,8 @@ impl Alike {
             && same(&self.tags, &task.tags)
             && self.containers.len() == task.containers.len()
             && self.containers.iter().zip(&task.containers).all(|(own, container)| own.fits(container))
+            && self.endpoints.len() == task.endpoints.len()
+            && self.endpoints.iter().zip(&task.endpoints).all(|(own, one)| own.fits(one))
     }
 
     /// A number that is the same for tasks that are alike, and mostly another for others.
@@ -109,6 +124,9 @@ impl Alike {
         for (container, own) in task.containers.iter_mut().zip(&self.containers) {
             container.name = own.name.clone();
         }
+        for (endpoint, own) in task.endpoints.iter_mut().zip(&self.endpoints) {
+            (endpoint.group, endpoint.container) = (own.group.clone(), own.container.clone());
+        }
     }
 }
 
@@ -118,6 +136,25 @@ impl AlikeContainer {
             && self.essential == container.essential
             && self.health_checked == container.health_checked
             && self.image_digest == container.image_digest
+    }
+}
+
+impl AlikeEndpoint {
+    fn of(endpoint: &Endpoint) -> Self {
+        Self { group: endpoint.group.clone(), container: endpoint.container.clone(), port: endpoint.port }
+    }
+
+    fn fits(&self, endpoint: &Endpoint) -> bool {
+        self.group == endpoint.group && self.container == endpoint.container && self.port == endpoint.port
+    }
+
+    fn endpoint(&self, registration: Option<Registration>) -> Endpoint {
+        Endpoint {
+            group: self.group.clone(),
+            container: self.container.clone(),
+            port: self.port,
+            registration,
+        }
     }
 }
 
@@ -138,6 +175,9 @@ pub struct Row(
     RowTimes,
     Option<Box<Stop>>,
     i64,
+    /// Of the endpoints, in their order; nothing for a task that has none.
+    #[serde(default)]
+    Vec<Option<Registration>>,
 );
 
 #[derive(Debug, Deserialize)]
@@ -168,6 +208,7 @@ pub struct RowOf<'a>(
     RowTimes,
     &'a Option<Box<Stop>>,
     i64,
+    #[serde(skip_serializing_if = "Vec::is_empty")] Vec<&'a Option<Registration>>,
 );
 
 #[derive(Debug, Serialize)]
@@ -189,9 +230,11 @@ impl Row {
 
     /// The task; `None` if it cannot be like that.
     pub fn task(self, alike: &Alike) -> Option<Task> {
-        let Self(_, id, instance, desired, known, acknowledged, own, times, stop, version) = self;
-        let all_there = own.len() == alike.containers.len();
+        let Self(_, id, instance, desired, known, acknowledged, own, times, stop, version, registrations) =
+            self;
+        let all_there = own.len() == alike.containers.len() && registrations.len() == alike.endpoints.len();
         let containers = alike.containers.iter().zip(own).map(|(alike, own)| own.container(alike));
+        let endpoints = alike.endpoints.iter().zip(registrations).map(|(alike, own)| alike.endpoint(own));
         all_there.then(|| Task {
             key: TaskKey { cluster: alike.cluster.clone(), id },
             definition: alike.definition.clone(),
@@ -208,6 +251,7 @@ impl Row {
             known,
             acknowledged,
             containers: containers.collect(),
+            endpoints: endpoints.collect(),
             tags: alike.tags.clone(),
             times: times.times(),
             stop,
@@ -291,6 +335,7 @@ impl<'a> RowOf<'a> {
             RowTimes::of(&task.times),
             &task.stop,
             task.version,
+            task.endpoints.iter().map(|endpoint| &endpoint.registration).collect(),
         )
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ecsr_api::Timestamp;
 use imbl::OrdMap;
 
+use super::endpoint::take_targets;
 use super::host::footing;
 use super::strength::strengthened;
 use super::{
@@ -59,6 +60,9 @@ impl State {
             Event::TaskReported { task, report } => self.change_task(task, |task| take_report(task, report)),
             Event::TaskHealthReported { task, health } => {
                 self.change_task(task, |task| take_health(task, health));
+            }
+            Event::TaskTargetsReported { task, targets } => {
+                self.change_task(task, |task| take_targets(task, targets));
             }
             Event::TaskForgotten(key) => {
                 let task = self.tasks.get(key).cloned();
@@ -178,6 +182,7 @@ impl State {
                 }
             }
         }
+        self.follow_endpoints(old.as_deref(), new.as_deref());
         match (old, new) {
             (old, Some(new)) => {
                 if old.is_none()

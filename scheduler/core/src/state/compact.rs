@@ -107,6 +107,14 @@ impl Address {
 }
 
 impl PortBinding {
+    /// The container's own port, if it is a single one.
+    pub fn container_port(&self) -> Option<u16> {
+        match &self.0 {
+            Binding::Port { container, .. } => Some(*container),
+            Binding::Other(other) => u16::try_from(other.container_port?).ok(),
+        }
+    }
+
     /// The port of the host, if it is a single one.
     pub fn host_port(&self) -> Option<(Protocol, u16)> {
         let (host, protocol) = match &self.0 {

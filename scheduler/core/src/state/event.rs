@@ -10,8 +10,8 @@ use ecsr_api::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Cluster, Definition, Health, HexText, Instance, Known, PortBinding, Presence, Service, ServiceEvent,
-    Stop, Tags, Task,
+    Cluster, Definition, Health, HexText, Instance, Known, PortBinding, Presence, Registration, Service,
+    ServiceEvent, Stop, Tags, Task,
 };
 use crate::ids::{DefinitionId, InstanceKey, Name, ServiceKey, TaskKey};
 
@@ -48,6 +48,8 @@ pub enum Event {
     TaskReported { task: TaskKey, report: Report },
     /// The agent reported the health of containers.
     TaskHealthReported { task: TaskKey, health: Vec<(Name, Health)> },
+    /// What target groups hold of the task changed, by the number of its endpoint.
+    TaskTargetsReported { task: TaskKey, targets: Vec<(u8, Option<Registration>)> },
     /// A STOPPED task is past the time that it stays describable.
     TaskForgotten(TaskKey),
     /// Tags were replaced, by TagResource or UntagResource.

@@ -29,6 +29,7 @@ struct Gathered {
     ailing: BTreeMap<ServiceKey, u32>,
     tallies: BTreeMap<(Name, LaunchType), Tally>,
     patterns: BTreeMap<DefinitionId, u32>,
+    endpoints: BTreeMap<Name, OrdMap<TaskKey, i64>>,
 }
 
 impl State {
@@ -39,6 +40,10 @@ impl State {
         let mut by_deployment: BTreeMap<Option<DeploymentId>, Vec<&Task>> = BTreeMap::new();
         for task in tasks.values() {
             by_deployment.entry(task.deployment()).or_default().push(task);
+            for group in task.groups() {
+                let tasks = gathered.endpoints.entry(group.clone()).or_default();
+                tasks.insert(task.key.clone(), task.version);
+            }
             match stopped_at(task) {
                 Some(stopped_at) => gathered.stopped_tasks.push((stopped_at, task.key.clone())),
                 None => by_instance.entry(task.instance).or_default().push(task),
@@ -69,6 +74,7 @@ impl State {
         self.peers = kept(gathered.peers, Arc::new);
         self.strengths = kept(gathered.strengths, |strength| strength);
         self.ailing = kept(gathered.ailing, |count| count);
+        self.endpoints = kept(gathered.endpoints, |tasks| tasks);
         self.tallies = kept(gathered.tallies, |tally| tally);
         let patterns = gathered.patterns.into_iter().filter_map(|(definition, tasks)| {
             let mut pattern = self.patterns.get(&definition)?.clone();

@@ -17,7 +17,7 @@ pub struct Instance {
     /// Whether agent and host are there. Journals of the first version say only whether the channel was open.
     #[serde(alias = "connected", deserialize_with = "presence::of_any_age")]
     pub presence: Presence,
-    /// Where the host can be asked whether it is there; nothing for one on the scheduler's own machine.
+    /// Where the host is; a loopback address for the scheduler's own machine, nothing before its agent joined.
     #[serde(default)]
     pub whereabouts: Option<Whereabouts>,
     /// The EC2 instance, or the `mi-` id of an external one, when the host said so.

@@ -13,6 +13,7 @@ mod alike;
 mod apply;
 mod cluster;
 mod compact;
+mod endpoint;
 mod event;
 mod gather;
 mod host;
@@ -40,6 +41,7 @@ pub use self::agenda::Agenda;
 pub use self::alike::{Alike, Row, RowOf};
 pub use self::cluster::{Cluster, ClusterStatus, Definition, DefinitionStatus, Family, Tags};
 pub use self::compact::{HexText, PortBinding};
+pub use self::endpoint::{Endpoint, Registration, Standing, Target};
 pub use self::event::{ContainerReport, Event, Report, Token};
 pub use self::host::{ARCHITECTURE, Admission, Offer, Usage};
 pub use self::instance::{Instance, InstanceStatus, Protocol, Resources};
@@ -104,6 +106,8 @@ pub struct State {
     pub ailing: OrdMap<ServiceKey, u32>,
     /// Derived: services by what moves them.
     pub agenda: Agenda,
+    /// Derived: the tasks that have to do with a target group, each with its version, so that a change of one shows.
+    pub endpoints: OrdMap<Name, OrdMap<TaskKey, i64>>,
     /// Derived: what has ended and is remembered for a while.
     pub kept: Kept,
     /// Derived: what tasks of a definition have in common, kept once for all of them. Which task it was taken from makes
@@ -147,6 +151,7 @@ impl State {
             strengths: OrdMap::new(),
             ailing: OrdMap::new(),
             agenda: Agenda::default(),
+            endpoints: OrdMap::new(),
             kept: Kept::default(),
             patterns: OrdMap::new(),
             zones: OrdSet::new(),

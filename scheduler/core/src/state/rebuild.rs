@@ -12,6 +12,7 @@ use std::sync::Arc;
 use ecsr_api::arn::Home;
 
 use super::apply::{request_stop, take_health, take_report};
+use super::endpoint::take_targets;
 use super::{Alike, Event, State, Task};
 use crate::ids::TaskKey;
 
@@ -42,6 +43,9 @@ impl Rebuild {
             Event::TaskReported { task, report } => self.change(&task, |task| take_report(task, &report)),
             Event::TaskHealthReported { task, health } => {
                 self.change(&task, |task| take_health(task, &health));
+            }
+            Event::TaskTargetsReported { task, targets } => {
+                self.change(&task, |task| take_targets(task, &targets));
             }
             Event::TaskForgotten(key) => drop(self.tasks.remove(&key)),
             Event::TaskTagged { task, tags } => self.change(&task, |task| task.tags = Arc::new(tags)),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ecsr_api::{Timestamp, ecs};
 use serde::{Deserialize, Serialize};
 
-use super::{HexText, PortBinding, Protocol, SETTLED_AFTER, Tags};
+use super::{Endpoint, HexText, PortBinding, Protocol, SETTLED_AFTER, Tags};
 use crate::ids::{
     ContainerId, DefinitionId, DeploymentId, GroupKey, InstanceId, InstanceKey, Name, ServiceKey, TaskKey,
 };
@@ -34,6 +34,9 @@ pub struct Task {
     /// Whether the agent has said that it stored the task; then it need not be sent again.
     pub acknowledged: bool,
     pub containers: Box<[Container]>,
+    /// What its service's target groups know of it.
+    #[serde(default, skip_serializing_if = "<[Endpoint]>::is_empty")]
+    pub endpoints: Box<[Endpoint]>,
     pub tags: Arc<Tags>,
     pub times: Times,
     pub stop: Option<Box<Stop>>,
@@ -80,22 +83,31 @@ impl Task {
         self.known != Known::Stopped
     }
 
-    /// RUNNING, with every essential container running and, if it has a health check, passing it.
+    /// RUNNING, with every essential container running and, if it has a health check, passing it, and healthy in all of
+    /// its target groups.
     pub fn is_healthy(&self) -> bool {
         let passes = |one: &Container| !one.health_checked || one.health == Health::Healthy;
         let mut essential = self.containers.iter().filter(|container| container.essential);
-        self.known == Known::Running && essential.all(|one| one.known != Known::Stopped && passes(one))
+        self.known == Known::Running
+            && essential.all(|one| one.known != Known::Stopped && passes(one))
+            && self.is_in_service()
+    }
+
+    /// Whether an essential container fails its health check, or a target group's.
+    pub fn is_failing(&self) -> bool {
+        self.is_out_of_service() || self.fails_container_checks()
     }
 
     /// Whether an essential container fails its health check.
-    pub fn is_failing(&self) -> bool {
+    pub fn fails_container_checks(&self) -> bool {
         self.containers.iter().any(|one| one.essential && one.health == Health::Unhealthy)
     }
 
     /// When a task without a health check has run long enough that it is trusted to go on. ECS waits for 40 seconds;
     /// what ends by itself right after its start is seen well before.
     pub fn settled_at(&self) -> Option<Timestamp> {
-        let checked = self.containers.iter().any(|one| one.essential && one.health_checked);
+        let checked = self.containers.iter().any(|one| one.essential && one.health_checked)
+            || !self.endpoints.is_empty();
         let wait = if checked { Duration::ZERO } else { SETTLED_AFTER };
         Some(self.times.started?.plus(wait))
     }

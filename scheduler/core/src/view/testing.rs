@@ -168,6 +168,7 @@ impl World {
             known: Known::Pending,
             acknowledged: false,
             containers: [container("app")].into(),
+            endpoints: Box::default(),
             tags: tags().into(),
             times: times(),
             stop: None,

@@ -57,7 +57,7 @@ pub(super) fn task(state: &State, task: &Task, templates: &Templates) -> acs::Ta
         task_cluster_arn: Some(state.home.cluster_arn(&task.key.cluster)),
         family: Some(task.definition.family.to_string()),
         version: Some(task.definition.revision.to_string()),
-        desired_status: Some(desired_status(task.desired).to_owned()),
+        desired_status: Some(desired_status(task.wanted_of_agent()).to_owned()),
         task_definition_account_id: Some(state.home.account.clone()),
         zone: task.availability_zone.as_deref().map(str::to_owned),
         cpu: number(task.overrides.cpu.as_ref().or(document.cpu.as_ref()))

@@ -73,7 +73,7 @@ impl<'a> Tasks<'a> {
             execution_stopped_at: times.execution_stopped,
             group: &task.group,
             health_status: has_health(task).then(|| task_health(task).as_str()),
-            last_status: task.known.as_str(),
+            last_status: last_status(task),
             launch_type: task.launch_type.as_str(),
             memory: &revision.memory,
             overrides: &revision.overrides,
@@ -147,6 +147,11 @@ pub fn task_health(task: &Task) -> Health {
 fn has_health(task: &Task) -> bool {
     task.known != Known::Pending
         || task.containers.iter().any(|container| container.health != Health::Unknown)
+}
+
+/// A task that is to stop and that target groups still hold is DEACTIVATING.
+fn last_status(task: &Task) -> &'static str {
+    if task.is_held_back() { "DEACTIVATING" } else { task.known.as_str() }
 }
 
 fn desired_status(desired: Desired) -> &'static str {
