@@ -10,12 +10,13 @@
 //!
 //! - [`model`]: what there is: load balancers, listeners with their rules, target groups with their targets.
 //! - `api`: the ELBv2 operations; `store`: where what they made is kept.
-//! - `plane`: listeners, routing, health checks, draining. It follows the state and asks nobody.
+//! - [`plane`]: listeners, routing, health checks, draining. It follows the state and asks nobody.
 //!
 //! Invariants: an answered change is durable; a request is never given to a target that the state does not hold or that
 //! drains; nothing of an API request is acted upon before its signature was checked.
 
 pub mod model;
+pub mod plane;
 
 use std::collections::BTreeMap;
 use std::fmt;
