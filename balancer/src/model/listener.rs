@@ -34,6 +34,13 @@ pub struct Listener {
     pub tags: Tags,
 }
 
+impl Listener {
+    /// What its rules do, and what it does when none applies.
+    pub fn actions(&self) -> impl Iterator<Item = &Action> {
+        self.rules.iter().map(|rule| &rule.action).chain([&self.default_action])
+    }
+}
+
 /// What a listener speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Protocol {
@@ -51,4 +58,16 @@ pub struct Certificate {
     pub arn: Arn,
     pub chain: PathBuf,
     pub key: PathBuf,
+}
+
+impl Protocol {
+    /// Whether it takes connections.
+    pub const fn is_tcp(self) -> bool {
+        !matches!(self, Self::Udp)
+    }
+
+    /// Whether it takes datagrams.
+    pub const fn is_udp(self) -> bool {
+        matches!(self, Self::Udp | Self::TcpUdp)
+    }
 }

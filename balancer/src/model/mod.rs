@@ -5,6 +5,7 @@
 
 mod group;
 mod listener;
+mod names;
 mod rule;
 
 use std::collections::BTreeMap;

@@ -56,6 +56,17 @@ pub enum Action {
     },
 }
 
+impl Action {
+    /// The target groups that it forwards to.
+    pub fn groups(&self) -> impl Iterator<Item = &Arn> {
+        let groups = match self {
+            Self::Forward { groups, .. } => groups.as_slice(),
+            Self::Redirect(_) | Self::FixedResponse { .. } => &[],
+        };
+        groups.iter().map(|weighted| &weighted.group)
+    }
+}
+
 /// A target group of a forward action.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WeightedGroup {
