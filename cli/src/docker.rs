@@ -1,6 +1,9 @@
-//! This machine's Docker engine, for what the CLI does beside ECS: the agent's image and container, and logs.
+//! This machine's Docker engine, for what the CLI does beside ECS: the image and the containers that `up` runs,
+//! and logs.
 
 pub(crate) mod agent;
+pub(crate) mod balancer;
+pub(crate) mod container;
 pub(crate) mod image;
 
 use std::env;

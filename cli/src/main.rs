@@ -1,4 +1,4 @@
-//! The `ecsr` command: the scheduler, the agent, and a client of ECS, in one binary.
+//! The `ecsr` command: the scheduler, the agent, the load balancer, and a client of ECS, in one binary.
 //!
 //! This file only parses, picks a runtime of the right size and turns the outcome into an exit code; each
 //! verb is a file of its own in `verb`. Parsing gives plain data, and nothing is connected to before it has
@@ -31,7 +31,7 @@ use crate::globals::Globals;
 use crate::logging::Verbosity;
 use crate::session::Session;
 
-/// Amazon ECS on your own machines: scheduler, agent and client in one binary.
+/// Amazon ECS on your own machines: scheduler, agent, load balancer and client in one binary.
 ///
 /// `ecsr up` makes this machine a cluster; the other commands work on it, or on any ECS, Amazon's included.
 #[derive(Debug, Parser)]
@@ -73,6 +73,8 @@ enum Verb {
     Scheduler(verb::scheduler::Args),
     #[command(after_help = verb::agent::EXAMPLES)]
     Agent(verb::agent::Args),
+    #[command(after_help = verb::balancer::EXAMPLES)]
+    Balancer(verb::balancer::Args),
     #[command(after_help = verb::completions::EXAMPLES)]
     Completions(verb::completions::Args),
 }
@@ -88,7 +90,7 @@ const SCHEDULER_THREADS: usize = 2;
 fn main() -> ExitCode {
     let cli = bare_agent().unwrap_or_else(Cli::parse);
     logging::start(match &cli.verb {
-        Verb::Scheduler(_) | Verb::Agent(_) => Verbosity::Server,
+        Verb::Scheduler(_) | Verb::Agent(_) | Verb::Balancer(_) => Verbosity::Server,
         Verb::Up(_) => Verbosity::Foreground,
         _ => Verbosity::Client,
     });
@@ -126,6 +128,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Verb::Journal(verb) => verb::journal::run(globals, verb),
         Verb::Scheduler(args) => several_threads()?.block_on(verb::scheduler::run(globals, args)),
         Verb::Agent(args) => one_thread()?.block_on(verb::agent::run(globals, args)),
+        Verb::Balancer(args) => every_core()?.block_on(verb::balancer::run(globals, args)),
         Verb::Completions(args) => verb::completions::run(&args),
     }
 }
@@ -144,6 +147,11 @@ fn one_thread() -> std::io::Result<Runtime> {
 
 fn several_threads() -> std::io::Result<Runtime> {
     Builder::new_multi_thread().worker_threads(SCHEDULER_THREADS).enable_all().build()
+}
+
+/// A thread for each core: every request through a load balancer is work.
+fn every_core() -> std::io::Result<Runtime> {
+    Builder::new_multi_thread().enable_all().build()
 }
 
 #[cfg(test)]
@@ -183,6 +191,10 @@ mod tests {
             "ecsr service update web --circuit-breaker --force-new-deployment",
             "ecsr service delete web --force --wait",
             "ecsr service events web -f",
+            "ecsr balancer --bind 10.0.0.5 --instance i-1=10.0.0.11 --dns-name lb.example",
+            "ecsr up --detach --balancer-port 9000 --dns-name lb.example",
+            "ecsr up --no-balancer",
+            "ecsr service create -t web --count 4 --expose 80:8080 --expose 81:web:9000 --host shop.example",
             "ecsr lb create web --type network --tag team=a",
             "ecsr lb delete web --with-target-groups",
             "ecsr td register -",

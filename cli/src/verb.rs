@@ -2,6 +2,7 @@
 //! comments on the flags are the help text.
 
 pub(crate) mod agent;
+pub(crate) mod balancer;
 pub(crate) mod cluster;
 pub(crate) mod completions;
 pub(crate) mod down;

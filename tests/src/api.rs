@@ -84,34 +84,15 @@ impl Api {
     }
 
     /// The headers of a request with those that sign it. The query of `target` must be in canonical form.
-    ///
-    /// # Panics
-    /// When the address or a header is not plain ASCII.
     pub fn signed(
         &self,
         method: &str,
         target: &str,
-        mut headers: Vec<(String, String)>,
+        headers: Vec<(String, String)>,
         body: &[u8],
     ) -> Vec<(String, String)> {
-        let identity = self.credentials.clone().into();
-        let params = v4::SigningParams::builder()
-            .identity(&identity)
-            .region(&self.region)
-            .name("ecs")
-            .time(SystemTime::now())
-            .settings(SigningSettings::default())
-            .build()
-            .expect("every parameter is given")
-            .into();
-        let url = format!("http://{}{target}", self.address);
-        let pairs = headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let request = SignableRequest::new(method, url, pairs, SignableBody::Bytes(body))
-            .expect("the address and the headers are plain ASCII");
-        let (instructions, _) = sign(request, &params).expect("fixed keys sign without I/O").into_parts();
-        let (added, _) = instructions.into_parts();
-        headers.extend(added.iter().map(|header| (header.name().to_owned(), header.value().to_owned())));
-        headers
+        let signer = ("ecs", self.region.as_str(), &self.credentials);
+        signed_for(signer, method, &format!("http://{}{target}", self.address), headers, body)
     }
 
     /// One service, as `DescribeServices` has it; `Null` when there is none.
@@ -148,6 +129,36 @@ impl Api {
         }
         tasks
     }
+}
+
+/// The headers of a request with those that sign it for a service, in a region, with a key.
+///
+/// # Panics
+/// When the URL or a header is not plain ASCII.
+pub fn signed_for(
+    (service, region, credentials): (&str, &str, &Credentials),
+    method: &str,
+    url: &str,
+    mut headers: Vec<(String, String)>,
+    body: &[u8],
+) -> Vec<(String, String)> {
+    let identity = credentials.clone().into();
+    let params = v4::SigningParams::builder()
+        .identity(&identity)
+        .region(region)
+        .name(service)
+        .time(SystemTime::now())
+        .settings(SigningSettings::default())
+        .build()
+        .expect("every parameter is given")
+        .into();
+    let pairs = headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let request = SignableRequest::new(method, url, pairs, SignableBody::Bytes(body))
+        .expect("the URL and the headers are plain ASCII");
+    let (instructions, _) = sign(request, &params).expect("fixed keys sign without I/O").into_parts();
+    let (added, _) = instructions.into_parts();
+    headers.extend(added.iter().map(|header| (header.name().to_owned(), header.value().to_owned())));
+    headers
 }
 
 /// Whether `operation` has a member `cluster`: those on task definitions, clusters and tags do not.

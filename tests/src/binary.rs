@@ -21,6 +21,17 @@ pub fn ecsr() -> PathBuf {
     path
 }
 
+/// The web server that runs behind load balancers under test.
+///
+/// # Panics
+/// When the same build did not make it.
+pub fn backend() -> PathBuf {
+    let own = env::current_exe().expect("a running test has a path");
+    let path = beside(&own).with_file_name("ecsr-backend");
+    assert!(path.is_file(), "{} is missing: run `cargo build -p ecsr-tests`", path.display());
+    path
+}
+
 /// The build's `ecsr`: a test lies in `<profile>/deps`, a tool in `<profile>`.
 fn beside(executable: &Path) -> PathBuf {
     let dir = executable.parent().expect("an executable lies in a directory");

@@ -10,11 +10,13 @@
 
 pub mod api;
 pub mod binary;
+pub mod elb;
 pub mod engine;
 pub mod ha;
 pub mod host;
 pub mod http;
 pub mod linear;
+pub mod load;
 pub mod process;
 pub mod sign;
 pub mod spec;

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::binary;
 use crate::engine::IMAGE;
 
 /// MiB for a container that does next to nothing; a machine holds hundreds of them.
@@ -26,6 +27,24 @@ pub fn idle(name: &str, members: Value) -> Value {
 pub fn web() -> Value {
     let members = json!({"portMappings": [{"containerPort": 8080}]});
     shell("web", "trap 'exit 0' TERM; httpd -f -p 8080 -h /www & wait $!", members)
+}
+
+/// A task definition of one web server for load balancers under test (`ecsr-backend`), container `web`, port 8080. With a
+/// `version` it differs from any other.
+pub fn backend(family: &str, version: &str) -> Value {
+    let binary = binary::backend();
+    let directory = binary.parent().expect("a file lies in a directory");
+    let server = container(
+        "web",
+        json!({
+            "command": ["/fixture/ecsr-backend", "8080"],
+            "environment": [{"name": "VERSION", "value": version}],
+            "portMappings": [{"containerPort": 8080}],
+            "mountPoints": [{"sourceVolume": "fixture", "containerPath": "/fixture", "readOnly": true}],
+        }),
+    );
+    let volumes = json!([{"name": "fixture", "host": {"sourcePath": directory}}]);
+    laid_over(task(family, &[server]), json!({ "volumes": volumes }))
 }
 
 /// A task definition of `containers`.

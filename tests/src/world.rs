@@ -28,6 +28,8 @@ pub const REGION: &str = "us-east-1";
 pub struct Setup {
     /// Variables of the agent, over the world's own.
     pub agent: Vec<(&'static str, String)>,
+    /// Whether it has a load balancer.
+    pub balancer: bool,
 }
 
 /// A cluster. Dropping it ends its processes and removes its containers.
@@ -39,6 +41,9 @@ pub struct World {
     pub engine: Engine,
     pub scheduler: Option<Process>,
     pub agent: Option<Process>,
+    pub balancer: Option<Process>,
+    /// Where the balancer's API is served, in a world that has one.
+    pub balancer_address: String,
     others: Vec<Process>,
     setup: Setup,
     dir: TempDir,
@@ -53,6 +58,9 @@ impl World {
     /// Like [`World::start`], with a setup of its own.
     pub async fn start_with(setup: Setup) -> Self {
         let mut world = Self::prepare(setup).await;
+        if world.setup.balancer {
+            world.start_balancer();
+        }
         world.start_scheduler().await;
         world.start_agent();
         world.await_instance().await;
@@ -72,7 +80,18 @@ impl World {
         let credentials = create_key(&data_dir.display().to_string());
         let address = format!("127.0.0.1:{}", free_port());
         let api = Api { address, region: REGION.to_owned(), credentials, cluster: cluster.clone() };
-        Self { cluster, api, engine, scheduler: None, agent: None, others: Vec::new(), setup, dir }
+        Self {
+            cluster,
+            api,
+            engine,
+            scheduler: None,
+            agent: None,
+            balancer: None,
+            balancer_address: format!("127.0.0.1:{}", free_port()),
+            others: Vec::new(),
+            setup,
+            dir,
+        }
     }
 
     /// Starts the scheduler and waits until it answers.
@@ -85,12 +104,24 @@ impl World {
             ("--cluster", &self.cluster),
         ];
         let args = ["scheduler"].into_iter().chain(args.into_iter().flat_map(|(flag, value)| [flag, value]));
-        let args: Vec<&str> = args.collect();
+        let mut args: Vec<&str> = args.collect();
+        let balancer = format!("http://{}", self.balancer_address);
+        if self.setup.balancer {
+            args.extend(["--balancer", &balancer]);
+        }
         self.scheduler = Some(Process::start("scheduler", self.dir.path(), &args, &base_environment()));
         wait::until("the scheduler to answer", async || {
             self.api.try_call("DescribeClusters", json!({"clusters": [self.cluster]})).await
         })
         .await;
+    }
+
+    /// Starts the load balancer, and waits for nothing. What it listens on is on the loopback address.
+    pub fn start_balancer(&mut self) {
+        let data_dir = self.dir.path().join("scheduler").display().to_string();
+        let args =
+            ["balancer", "--data-dir", &data_dir, "--listen", &self.balancer_address, "--bind", "127.0.0.1"];
+        self.balancer = Some(Process::start("balancer", self.dir.path(), &args, &base_environment()));
     }
 
     /// Starts the agent, and waits for nothing.
@@ -161,7 +192,22 @@ impl World {
             ("ECS_CLUSTER", self.cluster.clone()),
         ];
         environment.extend(own.map(|(name, value)| (name.to_owned(), value)));
+        if self.setup.balancer {
+            let balancer = format!("http://{}", self.balancer_address);
+            environment.insert("AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2".to_owned(), balancer);
+        }
         process::run(args, &environment)
+    }
+
+    /// What `ecsr <args>` prints; it must succeed.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn done(&self, args: &[&str]) -> String {
+        let output = self.ecsr(args);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "ecsr {}: {said}", args.join(" "));
+        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
     /// The instances of the cluster, described.
@@ -278,6 +324,7 @@ impl Drop for World {
         self.agent = None;
         self.others.clear();
         self.scheduler = None;
+        self.balancer = None;
         let (engine, cluster) = (self.engine.clone(), self.cluster.clone());
         let cleaner = thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

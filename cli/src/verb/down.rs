@@ -1,5 +1,5 @@
-//! `ecsr down`: ends the agent and the scheduler that `ecsr up` started. Tasks keep running, and the next
-//! `up` finds them; `--purge` is the way to have none of it any more.
+//! `ecsr down`: ends the agent, the scheduler and the load balancer that `ecsr up` started. Tasks keep running, and the
+//! next `up` finds them; `--purge` is the way to have none of it any more.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -8,8 +8,7 @@ use bollard::Docker;
 use serde_json::json;
 
 use crate::context::Context;
-use crate::docker::agent;
-use crate::docker::{self, image};
+use crate::docker::{self, agent, balancer, container, image};
 use crate::ecs::Operation;
 use crate::error::{Failure, Kind};
 use crate::globals::Globals;
@@ -23,7 +22,7 @@ Examples:
   ecsr down             # `ecsr up` goes on where it ended
   ecsr down --purge     # tasks, cluster, keys and image are gone";
 
-/// End the local scheduler and agent; tasks keep running
+/// End the local scheduler, agent and load balancer; tasks keep running
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Args {
     /// Also remove the containers of the cluster's tasks, the data directory and the agent's image
@@ -41,18 +40,19 @@ pub(crate) async fn run(globals: &Globals, args: Args) -> anyhow::Result<()> {
     let instances = instances(&data_dir, context.as_ref()).await?;
 
     let mut did = Vec::new();
-    if let Some(engine) = &engine {
-        did.extend(
-            agent::remove_all(engine, &data_dir)
-                .await?
-                .iter()
-                .map(|name| format!("ended the agent ({name})")),
-        );
+    let (balancers, agents): (Vec<String>, Vec<String>) = match &engine {
+        Some(engine) => container::names(engine, &data_dir).await?,
+        None => Vec::new(),
     }
+    .into_iter()
+    .partition(|name| name.starts_with(balancer::NAME));
+    did.extend(end(engine.as_ref(), "agent", &agents).await?);
     if let Some(running) = &running {
         lock::stop(&data_dir, running).await?;
         did.push(format!("ended the scheduler (process {})", running.pid));
     }
+    // Last, so that the scheduler never misses it.
+    did.extend(end(engine.as_ref(), "load balancer", &balancers).await?);
     Context::remove(&data_dir).map_err(|error| no_access(&data_dir, &error))?;
     if args.purge {
         did.extend(purge(engine.as_ref(), &data_dir, &instances).await?);
@@ -61,6 +61,16 @@ pub(crate) async fn run(globals: &Globals, args: Args) -> anyhow::Result<()> {
     }
     let nothing = || format!("nothing runs on {}", data_dir.display());
     Ok(print(&if did.is_empty() { nothing() } else { did.join("\n") })?)
+}
+
+/// Ends the containers of these names; answers what to tell.
+async fn end(engine: Option<&Docker>, what: &str, names: &[String]) -> Result<Vec<String>, Failure> {
+    let mut did = Vec::with_capacity(names.len());
+    for (engine, name) in engine.into_iter().flat_map(|engine| names.iter().map(move |name| (engine, name))) {
+        container::remove(engine, name).await?;
+        did.push(format!("ended the {what} ({name})"));
+    }
+    Ok(did)
 }
 
 /// The engine. Without one there can be no agent to end; a purge, though, must not believe that lightly.
@@ -120,5 +130,5 @@ async fn purge(
 
 fn no_access(data_dir: &Path, error: &std::io::Error) -> Failure {
     Failure::new(Kind::Failed, format!("cannot remove what is in {}: {error}", data_dir.display()))
-        .hint("the agent's part of it belongs to root: run `ecsr down --purge` as root")
+        .hint("what the containers keep there belongs to root: run `ecsr down --purge` as root")
 }

@@ -1,9 +1,10 @@
 //! `ecsr up`: from nothing to a cluster of one machine. Each step first looks whether its result is there
 //! already, so running it again repairs what is missing and changes nothing else: the scheduler (here or
-//! detached), the context file, the cluster, the agent's image, the agent's container, and the instance being
-//! ACTIVE.
+//! detached), the context file, the cluster, the image, the containers of the load balancer and the agent, and the
+//! instance being ACTIVE.
 
-pub(crate) mod choices;
+mod balancer;
+mod choices;
 mod detach;
 mod instance;
 pub(crate) mod remembered;
@@ -17,8 +18,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::context::Context;
-use crate::docker::agent::{self, Done};
-use crate::docker::{self, image};
+use crate::docker::{self, agent, container, image};
 use crate::ecs::Operation;
 use crate::error::{Failure, Kind};
 use crate::globals::Globals;
@@ -29,6 +29,8 @@ use crate::session::Session;
 use crate::signals;
 use crate::verb::key;
 use crate::verb::scheduler::{self, Identity, Settings};
+use balancer::BalancerArgs;
+use choices::Choices;
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:
@@ -36,7 +38,7 @@ Examples:
   ecsr up --port 7071 --data-dir ~/second --cluster second --detach
   ecsr down";
 
-/// Start a scheduler, and make this machine's Docker engine an instance of its cluster
+/// Start a scheduler and a load balancer, and make this machine's Docker engine an instance of the cluster
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Args {
     /// Leave the scheduler running in the background
@@ -50,7 +52,9 @@ pub(crate) struct Args {
     listen: Option<IpAddr>,
     #[command(flatten)]
     identity: Identity,
-    /// The scheduler alone: this machine runs no tasks
+    #[command(flatten)]
+    balancer: BalancerArgs,
+    /// The scheduler alone: this machine runs no tasks, and no load balancer
     #[arg(long)]
     no_agent: bool,
 }
@@ -77,20 +81,22 @@ impl Scheduler {
 pub(crate) async fn run(globals: &Globals, args: Args) -> anyhow::Result<()> {
     let data_dir = globals.data_dir()?;
     let earlier = choices::load(&data_dir)?;
-    let settings = choices::choose(globals, &args, &data_dir, earlier.as_ref());
+    let choices = choices::choose(globals, &args, &data_dir, earlier.as_ref());
+    let settings = &choices.scheduler;
+    let earlier = earlier.as_ref().map(|earlier| &earlier.scheduler);
     // Asked first: without an engine nothing is left half started.
     let engine = if args.no_agent { None } else { Some(docker::connect().await?) };
-    let scheduler = start(&settings, earlier.as_ref(), &args).await?;
-    match bring_up(globals, &settings, scheduler.endpoint(), engine.as_ref()).await {
+    let scheduler = start(settings, earlier, &args).await?;
+    match bring_up(globals, &choices, scheduler.endpoint(), engine.as_ref()).await {
         Ok(summary) => print(&summary)?,
         Err(failure) => {
-            undo(&settings, scheduler).await;
+            undo(settings, scheduler).await;
             return Err(failure.into());
         }
     }
     match scheduler {
         Scheduler::Before(_) | Scheduler::Detached(..) => Ok(()),
-        Scheduler::Here { ended, end, .. } => stay(&settings, engine.as_ref(), ended, end).await,
+        Scheduler::Here { ended, end, .. } => stay(settings, engine.as_ref(), ended, end).await,
     }
 }
 
@@ -129,6 +135,11 @@ fn before(settings: &Settings, earlier: Option<&Settings>, running: &Running) ->
     };
     if let Some(earlier) = earlier {
         choices::refuse_changes(earlier, settings)?;
+        if earlier.balancer.is_none() && settings.balancer.is_some() {
+            note(
+                "the scheduler was started without a load balancer; `ecsr down` and `ecsr up` make it use one",
+            );
+        }
     }
     note(&format!("the scheduler runs already on {endpoint} (process {})", running.pid));
     Ok(Scheduler::Before(endpoint.clone()))
@@ -165,50 +176,53 @@ fn forget(settings: &Settings) -> Result<(), Failure> {
 /// Everything after the scheduler serves; answers what to tell the user.
 async fn bring_up(
     globals: &Globals,
-    settings: &Settings,
+    choices: &Choices,
     endpoint: &str,
     engine: Option<&Docker>,
 ) -> Result<String, Failure> {
-    let context = context(settings, endpoint)?;
+    let context = context(choices, endpoint)?;
     let session = Session::local(&context, Format::Table).await?;
     session.call(Operation::CreateCluster, json!({"clusterName": context.cluster})).await?;
     let instance = match engine {
         None => "none on this machine (--no-agent)".to_owned(),
-        Some(engine) => join(&session, settings, &context, engine).await?,
+        Some(engine) => join(&session, choices, &context, engine).await?,
     };
-    Ok(summary(settings, globals, &context, &instance))
+    Ok(summary(&choices.scheduler, globals, &context, &instance))
 }
 
 /// Writes down how this machine's clients reach the scheduler, and what was chosen for the next `up`.
-fn context(settings: &Settings, endpoint: &str) -> Result<Context, Failure> {
+fn context(choices: &Choices, endpoint: &str) -> Result<Context, Failure> {
+    let settings = &choices.scheduler;
     let data_dir = &settings.data_dir;
     let key = key::first(data_dir)?;
     let context = Context {
         endpoint: endpoint.to_owned(),
-        balancer: None,
+        balancer: settings.balancer.clone(),
         region: settings.region.clone(),
         cluster: settings.cluster.clone(),
         access_key_id: key.id,
         secret_access_key: key.secret,
     };
-    let written = context.save(data_dir).and_then(|()| choices::save(settings));
+    let written = context.save(data_dir).and_then(|()| choices::save(choices));
     written.map_err(|error| {
         Failure::new(Kind::Failed, format!("cannot write to {}: {error}", data_dir.display()))
     })?;
     Ok(context)
 }
 
-/// Makes this machine's engine an instance; answers its id.
+/// Makes this machine's engine an instance, with a load balancer beside it; answers its id.
 async fn join(
     session: &Session,
-    settings: &Settings,
+    choices: &Choices,
     context: &Context,
     engine: &Docker,
 ) -> Result<String, Failure> {
+    let settings = &choices.scheduler;
     let image = image::ensure(engine).await?;
     if image.built {
         note(&format!("built the image {}", image::NAME));
     }
+    balancer::ensure(engine, &choices.balancer_container, settings, context, &image).await?;
     let key = key::of_agent(&settings.data_dir, &context.cluster)?;
     let wanted = agent::Settings {
         port: port_of(&context.endpoint).unwrap_or(agent::DEFAULT_PORT),
@@ -220,13 +234,8 @@ async fn join(
         secret_access_key: key.secret,
         host_name: host_name(),
     };
-    let name = wanted.container_name();
-    match agent::ensure(engine, &wanted, &image).await? {
-        Done::Nothing => note(&format!("the agent runs already (container {name})")),
-        Done::Started => note(&format!("started the agent (container {name})")),
-        Done::Created => note(&format!("created the agent (container {name})")),
-        Done::Replaced => note(&format!("replaced the agent, whose settings changed (container {name})")),
-    }
+    let container = wanted.container(&docker::host());
+    note(&container::ensure(engine, &container, &image).await?.told("the agent", &container.name));
     if let Some(old) = &image.superseded {
         image::remove(engine, old).await?;
     }
@@ -251,10 +260,14 @@ fn summary(settings: &Settings, globals: &Globals, context: &Context, instance: 
         Some(_) => format!(" --data-dir {}", settings.data_dir.display()),
         None => String::new(),
     };
+    let balancer = match &context.balancer {
+        Some(url) => format!("\n  balancer   {url}"),
+        None => String::new(),
+    };
     format!(
         "\
 ecsr is up
-  endpoint   {}
+  endpoint   {}{balancer}
   cluster    {} ({})
   instance   {instance}
   data       {}
@@ -285,7 +298,9 @@ async fn stay(
     };
     note("ending; tasks keep running");
     if let Some(engine) = engine {
-        agent::remove_all(engine, &settings.data_dir).await?;
+        for name in container::names(engine, &settings.data_dir).await? {
+            container::remove(engine, &name).await?;
+        }
     }
     forget(settings)?;
     if let Some(outcome) = by_itself {

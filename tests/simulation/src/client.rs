@@ -13,7 +13,6 @@ use ecsr_core::ids::{DefinitionId, ServiceKey};
 use ecsr_core::state::{Desired, InstanceStatus, Origin, Scheduling, Service, ServiceStatus};
 use serde_json::{Value, json};
 
-use crate::balancer::{GROUPS, group_arn};
 use crate::container::Temper;
 use crate::control::{Done, Failure, home};
 use crate::model::Wanted;
@@ -207,11 +206,6 @@ impl Client {
                 "binpack" => json!([{ "type": "binpack", "field": "memory" }]),
                 other => json!([{ "type": other }]),
             };
-        }
-        if self.world.balancer.is_there && self.calls.is_multiple_of(2) {
-            body["loadBalancers"] = json!([{
-                "targetGroupArn": group_arn(self.calls / 2 % GROUPS), "containerName": "main", "containerPort": 80,
-            }]);
         }
         let desired = if is_daemon { 0 } else { u32::try_from(desired).expect("it is small") };
         let wanted = Some(Wanted { desired, definition });

@@ -25,7 +25,6 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
-use crate::balancer::{self, balance};
 use crate::line::{Line, LineEnd};
 use crate::session::Session;
 use crate::storm;
@@ -159,9 +158,6 @@ impl Control {
         let mut tasks = JoinSet::new();
         tasks.spawn(writer.run(requests));
         tasks.spawn(probe(world.clone(), office.clone()));
-        if world.balancer.is_there {
-            tasks.spawn(balance(world.clone(), office.clone()));
-        }
         let mut inner = self.lock();
         inner.durable = Some(recovered.state);
         (inner.is_appending, inner.dies_appending) = (false, false);
@@ -219,11 +215,6 @@ impl Control {
         world.add_line(host, line);
         let (number, stirred) = office.enter(&key);
         let session = Session::new(world, office.clone(), key.clone(), number, stirred, scheduler);
-        if world.balancer.is_there {
-            let whereabouts = balancer::whereabouts(host);
-            // Learned again when the agent comes again, if it is lost.
-            let _ = office.submit(Command::HostLearned { instance: key.clone(), whereabouts });
-        }
         let mut inner = self.lock();
         inner.hosts.insert(key.clone(), host);
         if let Some(process) = &mut inner.process {

@@ -72,13 +72,12 @@ async fn settle(world: &Arc<World>, operator: &mut Client) {
         let body = json!({ "task": task.key.id.to_string() });
         operator.ask(Operation::StopTask, &body, Copies::Never).await;
     }
-    let mut main = json!({
-        "name": "main", "image": Temper::Steady.image(), "cpu": 32, "memory": 32, "essential": true,
+    let body = json!({
+        "family": "calm",
+        "containerDefinitions": [
+            { "name": "main", "image": Temper::Steady.image(), "cpu": 32, "memory": 32, "essential": true },
+        ],
     });
-    if world.balancer.is_there {
-        main["portMappings"] = json!([{ "containerPort": 80 }]);
-    }
-    let body = json!({ "family": "calm", "containerDefinitions": [main] });
     operator.ask(Operation::RegisterTaskDefinition, &body, Copies::Never).await;
     let Some(state) = world.control.durable() else { return };
     let Some(calm) = state.latest_definition(&"calm".into()).map(|found| found.id.clone()) else { return };
@@ -110,7 +109,6 @@ fn all_is_well(world: &World, state: &State) -> Vec<String> {
     }
     amiss.extend(state.services.values().filter_map(|service| unsteady(state, service)));
     amiss.extend(ghosts(world, state));
-    amiss.extend(world.balancer.amiss(world, state));
     amiss.extend(world.law.model.check(state));
     amiss.extend(ecsr_core::check::check(state));
     amiss

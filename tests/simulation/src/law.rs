@@ -110,9 +110,6 @@ impl Law {
         }
         let Some(state) = durable(world) else { return };
         let Some(task) = find(&state, task_arn) else { return };
-        if task.is_held_back() && !self.book().ended.contains(task_arn) {
-            world.trace.broken(format!("host {host} stops {task_arn}, which its target groups still hold"));
-        }
         let ends_itself = self.book().ended.contains(task_arn) || cannot_start(&state, &task);
         if task.desired == Desired::Running && task.is_live() && !ends_itself {
             world.trace.broken(format!("host {host} stops {task_arn}, which shall run"));
@@ -138,7 +135,6 @@ impl Law {
             bounds(before, after, service, &mut wrong);
         }
         wrong.extend(self.model.check_limits(after));
-        wrong.extend(world.balancer.unclaimed(after));
         if let Some(first) = wrong.into_iter().next() {
             world.trace.broken(first);
         }
@@ -269,7 +265,6 @@ fn bounds(before: &State, after: &State, service: &Service, wrong: &mut Vec<Stri
         was_wanted
             && task.desired == Desired::Stopped
             && serves(task)
-            && !task.is_failing()
             && task.stop.as_ref().is_some_and(|stop| by_scheduler(stop))
     });
     let healthy = wanted().filter(|task| task.known == Known::Running).count();

@@ -9,17 +9,15 @@
 //!  client --.                 .-- control (scheduler: desk, sessions) -- journal
 //!            world (network) -+
 //!  storm ---'                 '-- uplink -- agent -- engine (Docker)   x hosts
-//!                              '-- balancer (target groups), in some runs
 //!                    law: looks at both sides after every step
 //! ```
 //!
 //! Not simulated: HTTP and its signatures, telemetry (so no health checks), snapshots of the journal, standby schedulers,
-//! roles, volumes.
+//! roles, volumes, and load balancers.
 //!
 //! A run is a storm of faults and calls ([`trace::Fault`]), then calm, in which everything must come to rest as it
 //! should be within a bounded time. `script/soak` runs many and replays one.
 
-mod balancer;
 mod chance;
 mod client;
 mod container;

@@ -10,7 +10,6 @@ use ecsr_core::command::Command;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::balancer::Balancer;
 use crate::chance::Chance;
 use crate::control::{Answer, Control};
 use crate::law::Law;
@@ -38,7 +37,6 @@ pub(crate) struct World {
     pub(crate) trace: Trace,
     pub(crate) law: Law,
     pub(crate) control: Control,
-    pub(crate) balancer: Balancer,
     pub(crate) machines: Vec<Machine>,
     began: Instant,
     weather: Mutex<Weather>,
@@ -88,7 +86,6 @@ impl World {
             trace: Trace::new(timeline),
             law: Law::default(),
             control: Control::default(),
-            balancer: Balancer::of(seed),
             began: Instant::now(),
             weather: Mutex::default(),
             loose: Mutex::default(),

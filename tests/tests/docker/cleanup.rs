@@ -6,7 +6,7 @@ use serde_json::json;
 
 /// The least wait that the agent takes.
 fn at_once() -> Setup {
-    Setup { agent: vec![("ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION", "1s".to_owned())] }
+    Setup { agent: vec![("ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION", "1s".to_owned())], ..Setup::default() }
 }
 
 #[tokio::test]

@@ -230,7 +230,11 @@ async fn task_level_limits_bound_every_container() {
 
 #[tokio::test]
 async fn process_limits_of_the_instance_hold_for_its_containers() {
-    let world = World::start_with(Setup { agent: vec![("ECS_TASK_PIDS_LIMIT", "64".to_owned())] }).await;
+    let world = World::start_with(Setup {
+        agent: vec![("ECS_TASK_PIDS_LIMIT", "64".to_owned())],
+        ..Setup::default()
+    })
+    .await;
     let arn = world.run(task("limited", &[idle("main", json!({}))])).await;
     world.await_task(&arn, "RUNNING").await;
     assert_eq!(world.inspect(&arn, "main").await["HostConfig"]["PidsLimit"], json!(64));

@@ -2,6 +2,7 @@
 //! busybox image that never comes from a registry. One binary, because linking is what tests cost most.
 
 mod absence;
+mod balancer;
 mod cleanup;
 mod container;
 mod crash;

@@ -74,7 +74,9 @@ async fn a_fixed_port_that_somebody_else_has_is_a_reason() {
 async fn dynamic_ports_come_from_the_range_of_the_instance() {
     let first = free_port().min(65000);
     let range = format!("{first}-{}", first + 100);
-    let world = World::start_with(Setup { agent: vec![("ECS_DYNAMIC_HOST_PORT_RANGE", range)] }).await;
+    let world =
+        World::start_with(Setup { agent: vec![("ECS_DYNAMIC_HOST_PORT_RANGE", range)], ..Setup::default() })
+            .await;
     let arn = world.run(task("ranged", &[web()])).await;
     let port = host_port(&world.await_task(&arn, "RUNNING").await);
     assert!((u64::from(first)..=u64::from(first) + 100).contains(&port), "{port}");

@@ -56,7 +56,7 @@ async fn run_refused(world: &World) -> String {
 #[tokio::test]
 async fn what_no_instance_has_is_a_failure_that_says_what_is_missing() {
     let drivers = r#"["json-file"]"#.to_owned();
-    let setup = Setup { agent: vec![("ECS_AVAILABLE_LOGGING_DRIVERS", drivers)] };
+    let setup = Setup { agent: vec![("ECS_AVAILABLE_LOGGING_DRIVERS", drivers)], ..Setup::default() };
     let world = World::start_with(setup).await;
     for (members, reason) in [
         (json!({"memory": 100_000_000}), "RESOURCE:MEMORY"),

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use bollard::Docker;
 use serde_json::{Value, json};
 
-use crate::docker::agent::{self, HOST_ATTRIBUTE, Settings};
+use crate::docker::agent::{HOST_ATTRIBUTE, Settings};
+use crate::docker::container;
 use crate::ecs::Operation;
 use crate::error::{Failure, Kind};
 use crate::output::note;
@@ -36,7 +37,7 @@ pub(super) async fn await_active(
             return Ok(instance);
         }
         if question % LOOK_AT_CONTAINER_EVERY == 0
-            && let Some(trouble) = agent::trouble(engine, settings).await?
+            && let Some(trouble) = container::trouble(engine, &settings.container_name()).await?
         {
             return Err(not_joined(engine, settings, &trouble).await);
         }
@@ -65,7 +66,7 @@ fn is_joined(instance: &Value, host_name: &str) -> bool {
 }
 
 async fn not_joined(engine: &Docker, settings: &Settings, what: &str) -> Failure {
-    let lines = agent::last_lines(engine, settings).await;
+    let lines = container::last_lines(engine, &settings.container_name()).await;
     let message = format!("{what}; it wrote:\n  {}", lines.trim_end().replace('\n', "\n  "));
     Failure::new(Kind::NotStable, message).hint(format!("docker logs {}", settings.container_name()))
 }

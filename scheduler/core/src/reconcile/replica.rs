@@ -80,11 +80,9 @@ fn replaceable<'a>(service: &Service, census: &'a Census, leaving: &[TaskKey]) -
     let staying = census.healthy().saturating_sub(count(census.keep.iter().filter(leaves).count()));
     let spare = staying.saturating_sub(service.spec.bounds.lower(service.desired_count));
     let running = census.outdated.iter().filter(|task| task.known == Known::Running);
-    // One that is not healthy costs nothing to stop, one that is costs a spare. So does one of which only its target
-    // groups are still to be heard, as all are for a moment when a load balancer restarts.
-    let (serving, ailing): (Vec<_>, Vec<_>) =
-        running.partition(|task| task.is_healthy() || task.awaits_its_groups());
-    ailing.into_iter().chain(serving.into_iter().take(spare as usize)).collect()
+    // One that is not healthy costs nothing to stop, one that is costs a spare.
+    let (healthy, ailing): (Vec<_>, Vec<_>) = running.partition(|task| task.is_healthy());
+    ailing.into_iter().chain(healthy.into_iter().take(spare as usize)).collect()
 }
 
 /// An unhealthy task goes when its replacement is healthy, or when it must make room for one.

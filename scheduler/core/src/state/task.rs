@@ -86,18 +86,11 @@ impl Task {
     /// RUNNING, with every essential container running and, if it has a health check, passing it, and healthy in all of
     /// its target groups.
     pub fn is_healthy(&self) -> bool {
-        self.passes_container_checks() && self.is_in_service()
-    }
-
-    /// Healthy but for its target groups, of which none calls it unhealthy.
-    pub fn awaits_its_groups(&self) -> bool {
-        self.passes_container_checks() && !self.is_in_service() && !self.is_out_of_service()
-    }
-
-    fn passes_container_checks(&self) -> bool {
         let passes = |one: &Container| !one.health_checked || one.health == Health::Healthy;
         let mut essential = self.containers.iter().filter(|container| container.essential);
-        self.known == Known::Running && essential.all(|one| one.known != Known::Stopped && passes(one))
+        self.known == Known::Running
+            && essential.all(|one| one.known != Known::Stopped && passes(one))
+            && self.is_in_service()
     }
 
     /// Whether an essential container fails its health check, or a target group's.

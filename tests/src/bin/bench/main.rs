@@ -4,8 +4,9 @@
 //! Rounds interleave the contenders, so that a machine that gets slower does so for all of them; of the rounds the
 //! median is shown, and next to each figure its ratio to the floor, which is what the engine itself takes when it
 //! is asked for the same containers with nothing in between. Figures vary between machines; ratios are the result.
-//! Nothing here fails for being slow: it reports.
+//! Nothing here fails for being slow: it reports. `ecsr-bench balancer` is another comparison, see [`balancer`].
 
+mod balancer;
 mod compose;
 mod floor;
 mod memory;
@@ -41,23 +42,33 @@ enum Format {
     Json,
 }
 
+/// What is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum What {
+    Start,
+    Balancer,
+}
+
 /// What was asked for.
 #[derive(Debug, PartialEq, Eq)]
 struct Args {
+    what: What,
     rounds: usize,
     format: Format,
     /// How the binary was built, as the report calls it.
     build: String,
 }
 
-const USAGE: &str = "usage: ecsr-bench start [--rounds N] [--build NAME] [--json]";
+const USAGE: &str = "usage: ecsr-bench start|balancer [--rounds N] [--build NAME] [--json]";
 
 fn parse(words: impl Iterator<Item = String>) -> Option<Args> {
     let mut words = words;
-    if words.next()? != "start" {
-        return None;
-    }
-    let mut args = Args { rounds: ROUNDS, format: Format::Table, build: "unknown".to_owned() };
+    let what = match words.next()?.as_str() {
+        "start" => What::Start,
+        "balancer" => What::Balancer,
+        _ => return None,
+    };
+    let mut args = Args { what, rounds: ROUNDS, format: Format::Table, build: "unknown".to_owned() };
     while let Some(word) = words.next() {
         match word.as_str() {
             "--json" => args.format = Format::Json,
@@ -75,10 +86,19 @@ async fn main() {
         eprintln!("{USAGE}");
         std::process::exit(2);
     };
-    let report = start(&args).await;
+    let (table, json) = match args.what {
+        What::Start => {
+            let report = start(&args).await;
+            (report.to_string(), report.to_json())
+        }
+        What::Balancer => {
+            let report = balancer::run(&args).await;
+            (report.to_string(), report.to_json())
+        }
+    };
     match args.format {
-        Format::Table => println!("{report}"),
-        Format::Json => println!("{:#}", report.to_json()),
+        Format::Table => println!("{table}"),
+        Format::Json => println!("{json:#}"),
     }
 }
 
@@ -143,9 +163,12 @@ mod tests {
     #[test]
     fn words_become_arguments() {
         let parse = |text: &str| parse(text.split_whitespace().map(str::to_owned));
-        let args = |rounds, format, build: &str| Some(Args { rounds, format, build: build.to_owned() });
+        let args = |rounds, format, build: &str| {
+            Some(Args { what: What::Start, rounds, format, build: build.to_owned() })
+        };
         assert_eq!(parse("start"), args(ROUNDS, Format::Table, "unknown"));
         assert_eq!(parse("start --json --rounds 3 --build dev"), args(3, Format::Json, "dev"));
+        assert_eq!(parse("balancer").map(|args| args.what), Some(What::Balancer));
         for wrong in ["", "stop", "start --rounds", "start --rounds 0", "start --fast"] {
             assert_eq!(parse(wrong), None, "{wrong:?}");
         }

@@ -180,12 +180,12 @@ impl fmt::Display for Report {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a size that is printed with one decimal")]
-fn mib(bytes: u64) -> f64 {
+pub fn mib(bytes: u64) -> f64 {
     bytes as f64 / MIB
 }
 
 /// The middle of the measurements, in seconds; of an even number the mean of the two in the middle.
-fn median(times: &[Duration]) -> Option<f64> {
+pub fn median(times: &[Duration]) -> Option<f64> {
     let mut sorted: Vec<f64> = times.iter().map(|time| seconds(*time)).collect();
     sorted.sort_by(f64::total_cmp);
     let middle = sorted.len() / 2;

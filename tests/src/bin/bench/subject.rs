@@ -6,6 +6,7 @@ use std::process::Output;
 use std::time::{Duration, Instant};
 
 use aws_credential_types::Credentials;
+use ecsr_tests::elb::Elb;
 use ecsr_tests::engine::{self, Events, IMAGE, of_cluster};
 use ecsr_tests::world::free_port;
 use ecsr_tests::{Api, Engine, binary, process, wait};
@@ -18,6 +19,9 @@ use crate::memory::{Resident, resident};
 
 /// The service and its family.
 const NAME: &str = "web";
+
+/// The load balancer's API is that far from the scheduler's.
+const BALANCER_PORT_DISTANCE: u16 = 2;
 
 /// How often it is asked whether a container that has started counts as RUNNING: often enough that it adds next to
 /// nothing to what is measured.
@@ -79,6 +83,29 @@ impl Subject {
         let took = began.elapsed();
         assert_eq!(self.running(engine).await.len(), COUNT, "what it waited for is there");
         took
+    }
+
+    /// Starts to create a service behind a load balancer; waits for nothing.
+    pub fn expose(&self) {
+        let (count, expose) = (COUNT.to_string(), format!("{}:{PORT}", free_port()));
+        self.run(&["service", "create", "--task-definition", NAME, "--count", &count, "--expose", &expose]);
+    }
+
+    /// How many containers run.
+    pub async fn running_count(&self, engine: &Engine) -> usize {
+        self.running(engine).await.len()
+    }
+
+    /// How many targets of the exposed service are healthy.
+    pub async fn healthy_count(&self) -> usize {
+        let elb = Elb {
+            address: format!("127.0.0.1:{}", self.port + BALANCER_PORT_DISTANCE),
+            region: self.api.region.clone(),
+            credentials: self.api.credentials.clone(),
+        };
+        let group = elb.call("DescribeTargetGroups", &[], "TargetGroupArn").await;
+        let health = elb.try_call("DescribeTargetHealth", &[("TargetGroupArn", &group)]).await;
+        health.map_or(0, |xml| xml.matches("<State>healthy</State>").count())
     }
 
     /// Kills one container; answers how long it took until its replacement was RUNNING.
