@@ -290,6 +290,11 @@ impl Plan {
         self.doors.clear();
         self.groups.clear();
     }
+
+    #[cfg(test)]
+    pub(super) fn local(&self, listener: &str) -> Option<SocketAddr> {
+        Some(self.doors.get(listener)?.open.door.local)
+    }
 }
 
 impl Served {

@@ -28,6 +28,9 @@ mod tcp;
 mod tls;
 mod udp;
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

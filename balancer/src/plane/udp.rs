@@ -73,8 +73,8 @@ pub(super) async fn serve(socket: UdpSocket, door: Arc<Door>, mut phase: PhaseRe
             },
         };
         flow.used_at.store(clock::now(), Ordering::Relaxed);
-        // Lost when there is no room, as below.
-        let _ = flow.target.try_send(&datagram[..count]);
+        // An error tells of an earlier datagram, and the flow's own task sees it too.
+        let _ = flow.target.send(&datagram[..count]).await;
     }
 }
 
