@@ -13,7 +13,8 @@ fn root() -> PathBuf {
 /// Every source file that a person writes.
 fn sources() -> Vec<PathBuf> {
     let mut found = Vec::new();
-    let mut folders = ["api", "scheduler", "agent", "cli", "tests"].map(|name| root().join(name)).to_vec();
+    let mut folders =
+        ["api", "scheduler", "agent", "balancer", "cli", "tests"].map(|name| root().join(name)).to_vec();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).expect("a folder of the workspace").flatten() {
             let path = entry.path();
@@ -75,4 +76,5 @@ fn the_walls_of_the_house_stand() {
     check("scheduler/core/Cargo.toml", &["ecsr-scheduler", "ecsr-agent"]);
     check("scheduler/Cargo.toml", &["ecsr-agent", "bollard"]);
     check("agent/Cargo.toml", &["ecsr-core", "ecsr-scheduler"]);
+    check("balancer/Cargo.toml", &["ecsr-core", "ecsr-scheduler", "ecsr-agent", "bollard"]);
 }

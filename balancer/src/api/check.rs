@@ -34,6 +34,11 @@ pub(super) fn items<T>(list: Option<Vec<T>>, member: &str) -> Result<Vec<T>, Err
     Ok(list)
 }
 
+/// A list to choose by; an empty one chooses nothing and leaves everything.
+pub(super) fn filter<T>(list: Option<Vec<T>>) -> Option<Vec<T>> {
+    list.filter(|list| !list.is_empty())
+}
+
 /// A number within bounds.
 pub(super) fn within(value: i32, member: &str, min: u32, max: u32) -> Result<u32, Error> {
     let shown = format!("'{value}'");

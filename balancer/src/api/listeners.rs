@@ -66,7 +66,7 @@ pub(super) fn describe(
     state: &State,
     request: DescribeListenersInput,
 ) -> Result<DescribeListenersOutput, Error> {
-    let found: Vec<&Arc<Listener>> = match (request.load_balancer_arn, request.listener_arns) {
+    let found: Vec<&Arc<Listener>> = match (request.load_balancer_arn, check::filter(request.listener_arns)) {
         (Some(arn), None) => {
             let balancer = draft::balancer(state, &arn)?;
             state.listeners.values().filter(|listener| listener.load_balancer == balancer.arn).collect()

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use ecsr_api::elbv2::enums::{IP_ADDRESS_TYPE, LOAD_BALANCER_SCHEME_ENUM, LOAD_BALANCER_TYPE_ENUM};
 use ecsr_api::elbv2::{
     CreateLoadBalancerInput, CreateLoadBalancerOutput, DeleteLoadBalancerInput, DeleteLoadBalancerOutput,
-    DescribeLoadBalancersInput, DescribeLoadBalancersOutput, Error, ErrorCode, SetIpAddressTypeInput,
-    SetIpAddressTypeOutput, SetSecurityGroupsInput, SetSecurityGroupsOutput, SetSubnetsInput,
-    SetSubnetsOutput, SubnetMapping,
+    DescribeCapacityReservationInput, DescribeCapacityReservationOutput, DescribeLoadBalancersInput,
+    DescribeLoadBalancersOutput, Error, ErrorCode, SetIpAddressTypeInput, SetIpAddressTypeOutput,
+    SetSecurityGroupsInput, SetSecurityGroupsOutput, SetSubnetsInput, SetSubnetsOutput, SubnetMapping,
 };
 
 use super::attributes::DELETION_PROTECTION;
@@ -50,7 +50,7 @@ pub(super) fn describe(
     site: &Site,
     request: DescribeLoadBalancersInput,
 ) -> Result<DescribeLoadBalancersOutput, Error> {
-    let found = match (request.load_balancer_arns, request.names) {
+    let found = match (check::filter(request.load_balancer_arns), check::filter(request.names)) {
         (Some(_), Some(_)) => {
             return Err(invalid("You cannot specify both load balancer names and load balancer ARNs"));
         }
@@ -130,6 +130,19 @@ pub(super) fn set_ip_address_type(
     check::one_of(&kind, "ipAddressType", IP_ADDRESS_TYPE)?;
     draft.balancer_mut(&arn)?.ip_address_type.clone_from(&kind);
     Ok(SetIpAddressTypeOutput { ip_address_type: Some(kind) })
+}
+
+/// Nothing is ever reserved, which is what there is to say.
+pub(super) fn describe_capacity_reservation(
+    state: &State,
+    request: DescribeCapacityReservationInput,
+) -> Result<DescribeCapacityReservationOutput, Error> {
+    let arn = check::required(request.load_balancer_arn, "loadBalancerArn")?;
+    draft::balancer(state, &arn)?;
+    Ok(DescribeCapacityReservationOutput {
+        capacity_reservation_state: Some(Vec::new()),
+        ..DescribeCapacityReservationOutput::default()
+    })
 }
 
 /// What a request asks for, but for its ARN.

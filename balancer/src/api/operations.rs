@@ -60,6 +60,9 @@ pub(crate) fn part(operation: Operation) -> Result<Part, Error> {
 fn read(operation: Operation) -> Option<Read> {
     Some(match operation {
         Operation::DescribeAccountLimits => |call, _| call.decide(limits::describe),
+        Operation::DescribeCapacityReservation => |call, view| {
+            call.decide(|request| load_balancers::describe_capacity_reservation(view.state, request))
+        },
         Operation::DescribeListenerAttributes => {
             |call, view| call.decide(|request| attributes::describe_listener(view.state, request))
         }
@@ -163,6 +166,6 @@ mod tests {
             !["TrustStore", "Capacity", "ResourcePolicy", "IpPools"].iter().any(|word| name.contains(word))
         };
         assert_eq!(missing.iter().find(elsewhere), None);
-        assert_eq!(missing.len(), 15);
+        assert_eq!(missing.len(), 14);
     }
 }

@@ -49,7 +49,7 @@ pub(super) fn describe(request: DescribeSSLPoliciesInput) -> Result<DescribeSSLP
     if let Some(kind) = &request.load_balancer_type {
         check::one_of(kind, "loadBalancerType", LOAD_BALANCER_TYPE_ENUM)?;
     }
-    let names = match request.names {
+    let names = match check::filter(request.names) {
         Some(names) => {
             names.iter().try_for_each(|name| check(name))?;
             names

@@ -64,7 +64,7 @@ pub(super) fn create(draft: &mut Draft<'_>, request: CreateRuleInput) -> Result<
 }
 
 pub(super) fn describe(state: &State, request: DescribeRulesInput) -> Result<DescribeRulesOutput, Error> {
-    let items: Vec<(String, ShownRule)> = match (request.listener_arn, request.rule_arns) {
+    let items: Vec<(String, ShownRule)> = match (request.listener_arn, check::filter(request.rule_arns)) {
         (Some(listener), None) => {
             let listener = draft::listener(state, &listener)?;
             let rules = listener.rules.iter().map(|rule| (format!("{:05}", rule.priority), show(rule)));

@@ -106,6 +106,7 @@ fn pages_hold_everything_once() {
     assert!(!rest.contains("NextMarker"), "{rest}");
     let shown = [values(&first, "LoadBalancerName"), values(&rest, "LoadBalancerName")].concat();
     assert_eq!(shown, names);
+    assert_eq!(values(&world.ask("DescribeLoadBalancers Names="), "LoadBalancerName"), names);
     assert_eq!(world.refused("DescribeLoadBalancers PageSize=401").0, ValidationError);
 }
 
@@ -199,6 +200,9 @@ fn tags_come_and_go() {
 #[test]
 fn limits_and_policies_are_listed() {
     let mut world = World::new();
+    let arn = world.balancer("web", "application");
+    let reserved = world.ask(&format!("DescribeCapacityReservation LoadBalancerArn={arn}"));
+    assert_eq!(value(&reserved, "CapacityReservationState"), "");
     let limits = world.ask("DescribeAccountLimits ");
     assert!(values(&limits, "Name").contains(&"target-groups"));
     let policies = world.ask("DescribeSSLPolicies Names.member.1=ELBSecurityPolicy-TLS13-1-3-2021-06");
