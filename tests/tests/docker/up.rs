@@ -5,9 +5,10 @@ use std::fs;
 use std::process::Output;
 
 use ecsr_tests::engine::of_cluster;
-use ecsr_tests::spec::{task, web};
+use ecsr_tests::spec::{backend, task, web};
 use ecsr_tests::world::free_port;
-use ecsr_tests::{Engine, process};
+use ecsr_tests::{Engine, load, process, wait};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -49,6 +50,12 @@ impl Home {
 
     fn up(&self) -> String {
         self.done(&["up", "--detach", "--port", &self.port, "--cluster", &self.cluster])
+    }
+
+    /// The name of the load balancer's container, whose API is two ports above the scheduler's.
+    fn balancer(&self) -> String {
+        let port: u16 = self.port.parse().expect("a port is a number");
+        format!("ecsr-balancer-{}", port + 2)
     }
 
     /// What `ecsr <args> -o json` answers.
@@ -114,6 +121,41 @@ async fn env_prints_what_aws_tools_need_and_keys_are_private() {
         let mode = fs::metadata(&path).expect("the file exists").permissions().mode() & 0o777;
         assert!(!holds_secrets || mode == 0o600, "{}: {mode:o}", path.display());
     }
+}
+
+#[tokio::test]
+async fn the_load_balancer_comes_back_by_itself_and_goes_when_it_is_not_wanted() {
+    let engine = Engine::connect().await;
+    let home = Home::new();
+    home.up();
+    let file = home.dir.path().join("web.json");
+    fs::write(&file, backend("web", "1").to_string()).expect("the directory is writable");
+    home.done(&["td", "register", &file.display().to_string()]);
+    let port = free_port();
+    let expose = format!("{port}:8080");
+    let url = home.done(&["service", "create", "-t", "web", "--count", "2", "--expose", &expose, "--wait"]);
+    assert!(url.contains(&format!("http://localhost:{port}/")), "{url}");
+    let address = format!("127.0.0.1:{port}");
+    wait::until("the service to answer", async || load::get(&address, "/").await).await;
+
+    let process = engine.inspect(&home.balancer()).await["State"]["Pid"].as_i64().unwrap_or_default();
+    let process = i32::try_from(process).ok().and_then(Pid::from_raw).expect("it runs");
+    kill_process(process, Signal::KILL).expect("it is ours to kill");
+    wait::until("the service to answer again", async || load::get(&address, "/").await).await;
+    let restarts = &engine.inspect(&home.balancer()).await["RestartCount"];
+    assert_eq!(restarts, 1, "the engine started it again");
+
+    home.done(&["service", "delete", "web", "--force"]);
+    home.done(&["down"]);
+    assert_eq!(engine.inspect(&home.balancer()).await, Value::Null);
+    home.up();
+    assert!(home.done(&["lb", "list"]).contains(&format!("ecsr-{}", home.cluster)), "what it knew is kept");
+    assert!(home.done(&["env"]).contains("AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2="));
+    home.done(&["down"]);
+    home.done(&["up", "--detach", "--no-balancer"]);
+    assert_eq!(engine.inspect(&home.balancer()).await, Value::Null);
+    assert!(!home.done(&["env"]).contains("ELASTIC_LOAD_BALANCING"));
+    assert_eq!(home.run(&["lb", "list"]).status.code(), Some(3), "there is none");
 }
 
 #[tokio::test]

@@ -79,7 +79,10 @@ fn page(balancer: &Value) -> String {
         .line("Scheme", text(balancer, "Scheme"))
         .line("State", text(balancer, "State.Code"))
         .line("Created", text(balancer, "CreatedTime"))
-        .section("Listeners and rules", &table::render(&RULES, &rules));
+        .section(
+            "Listeners and rules",
+            &if rules.is_empty() { "none".to_owned() } else { table::render(&RULES, &rules) },
+        );
     groups.iter().fold(page, |page, group| page.section(&title(group), &targets(group))).render()
 }
 
