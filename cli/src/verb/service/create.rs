@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::settings::Settings;
 use super::{WaitArgs, expose, settle};
 use crate::ecs::Operation;
-use crate::error::{Failure, usage};
+use crate::error::{Failure, Kind, usage};
 use crate::input;
 use crate::output::{Format, note, print};
 use crate::refs::family_of;
@@ -61,8 +61,13 @@ pub(super) async fn run(session: &Session, args: Args) -> anyhow::Result<()> {
     let answer = match session.call(Operation::CreateService, Value::Object(request)).await {
         Ok(answer) => answer,
         Err(failure) => {
-            if let Some(exposure) = exposure {
-                exposure.undo().await;
+            match exposure {
+                // It may have been created after all, and needs what leads to it then.
+                Some(_) if failure.kind() == Kind::Unreachable => {
+                    note("what was made of the load balancer stays; the same command again uses it");
+                }
+                Some(exposure) => exposure.undo().await,
+                None => {}
             }
             return Err(failure.into());
         }

@@ -30,15 +30,15 @@ impl Leftovers {
             return Ok(None);
         }
         let owner = Owner::new(&text(&service, "clusterArn"), &text(&service, "serviceName"));
-        let elb = session.elb().await?;
-        let groups = match of_owner(&elb, &owner, named).await {
-            Ok(groups) => groups,
-            Err(error) => {
-                note(&format!("the load balancer is left as it is: {error}"));
-                Vec::new()
+        match found(session, &owner, named).await {
+            Ok((_, groups)) if groups.is_empty() => Ok(None),
+            Ok((elb, groups)) => Ok(Some(Self { elb, owner, groups })),
+            // A service is deleted all the same where its balancer is gone, or not to be changed by this caller.
+            Err(failure) => {
+                note(&format!("the load balancer is left as it is: {failure}"));
+                Ok(None)
             }
-        };
-        Ok((!groups.is_empty()).then_some(Self { elb, owner, groups }))
+        }
     }
 
     /// Removes them, once the service has no task any more.
@@ -98,13 +98,14 @@ impl Leftovers {
     }
 }
 
-/// Of target groups those that were made for `owner`.
-async fn of_owner(elb: &Elb, owner: &Owner, named: Vec<String>) -> Result<Vec<String>, CallError> {
+/// The load balancers, and of target groups those that were made for `owner`.
+async fn found(session: &Session, owner: &Owner, named: Vec<String>) -> Result<(Elb, Vec<String>), Failure> {
+    let elb = session.elb().await?;
     let tags = match elb.tags(&named).await {
         // One of them is gone; there is nothing left to clear up behind it that could be found.
-        Err(error) if error.code() == Some("TargetGroupNotFound") => return Ok(Vec::new()),
+        Err(error) if error.code() == Some("TargetGroupNotFound") => return Ok((elb, Vec::new())),
         answer => answer?,
     };
     let is_owners = |arn: &String| tags.get(arn).is_some_and(|tags| tags[SERVICE_TAG] == owner.tag());
-    Ok(named.into_iter().filter(is_owners).collect())
+    Ok((elb, named.into_iter().filter(is_owners).collect()))
 }
