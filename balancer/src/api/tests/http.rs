@@ -33,7 +33,11 @@ struct Answer {
 
 impl Running {
     async fn start(data_dir: &Path) -> Self {
-        let config = Config {
+        Self::start_with(data_dir, |_| ()).await
+    }
+
+    async fn start_with(data_dir: &Path, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config {
             data_dir: data_dir.to_owned(),
             listen: "127.0.0.1:0".parse().unwrap(),
             bind: "127.0.0.1".parse().unwrap(),
@@ -43,6 +47,7 @@ impl Running {
             instances: BTreeMap::new(),
             keys: Arc::new(|id| (id == KEY.0).then(|| KEY.1.to_owned())),
         };
+        change(&mut config);
         let (stop, stopped) = oneshot::channel();
         let (ready, address) = oneshot::channel();
         let shutdown = async {
@@ -213,6 +218,38 @@ async fn what_was_answered_is_there_after_a_restart() {
     assert_eq!(value(&after, "TargetGroups"), value(&before, "TargetGroups"));
     let health = running.ask("DescribeTargetHealth", &format!("TargetGroupArn={group}")).await;
     assert_eq!(value(&health, "Id"), "127.0.0.1");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_restart_elsewhere_takes_everything_along() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(dir.path()).await;
+    let moving = running.ask("CreateLoadBalancer", "Name=moving").await;
+    let own = "Name=staying&SubnetMappings.member.1.PrivateIPv4Address=127.0.0.3";
+    let staying = running.ask("CreateLoadBalancer", own).await;
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    for balancer in [&moving, &staying] {
+        let request = format!(
+            "LoadBalancerArn={}&Protocol=HTTP&Port={free}&DefaultActions.member.1.Type=fixed-response\
+             &DefaultActions.member.1.FixedResponseConfig.StatusCode=200",
+            value(balancer, "LoadBalancerArn")
+        );
+        running.ask("CreateListener", &request).await;
+    }
+    running.stop().await;
+
+    let elsewhere = |config: &mut Config| {
+        config.bind = "127.0.0.2".parse().unwrap();
+        config.dns_name = "elsewhere.test".to_owned();
+    };
+    let running = Running::start_with(dir.path(), elsewhere).await;
+    let listed = running.ask("DescribeLoadBalancers", "").await;
+    assert_eq!(values(&listed, "DNSName"), ["elsewhere.test"; 2]);
+    for address in ["127.0.0.2", "127.0.0.3"] {
+        assert!(TcpStream::connect((address, free)).await.is_ok(), "{address}:{free}");
+    }
+    assert!(TcpStream::connect(("127.0.0.1", free)).await.is_err());
     running.stop().await;
 }
 
