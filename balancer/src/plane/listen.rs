@@ -10,13 +10,13 @@ use rustix::net::listen;
 use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use super::clock;
 use super::http;
-use super::lanes::Lanes;
+use super::lanes::{Lanes, Place};
 use super::service::Service;
 use super::tcp::{self, Side};
 use super::tls::{HANDSHAKE_TIMEOUT, ToTargets};
@@ -91,6 +91,14 @@ pub(super) struct Arrival {
     pub(super) lane: usize,
     pub(super) tools: Arc<Outward>,
     pub(super) phase: PhaseReceiver,
+    /// Kept for as long as anything of the connection is left.
+    _held: Arc<Held>,
+}
+
+/// What a connection takes up: its place on the lane, and one of those that there may be.
+pub(super) struct Held {
+    _place: Place,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Bound {
@@ -204,15 +212,14 @@ async fn accept(socket: TcpListener, door: Arc<Door>, tools: Arc<Tools>, mut pha
             }
         };
         let lane = tools.lanes.least();
-        let place = lane.enter();
+        let held = Arc::new(Held { _place: lane.enter(), _permit: permit });
         let local = stream.local_addr().unwrap_or(door.local);
         let (door, tools, phase) = (door.clone(), tools.to_targets.clone(), phase.clone());
-        let arrival = Arrival { door, peer, local, lane: lane.index, tools, phase };
+        let arrival = Arrival { door, peer, local, lane: lane.index, tools, phase, _held: held };
         lane.handle.spawn(async move {
             if let Err(error) = serve(stream, arrival).await {
                 tracing::debug!(%error, "a connection ended before it was served");
             }
-            drop((place, permit));
         });
     }
 }
@@ -225,17 +232,20 @@ async fn serve(stream: net::TcpStream, arrival: Arrival) -> io::Result<()> {
     // A peer that takes no byte for so long is gone, or holds what it asked for against us.
     let untaken = clock::millis(service.settings.idle_timeout);
     let _ = set_tcp_user_timeout(&stream, u32::try_from(untaken).unwrap_or(u32::MAX));
+    // Each in a place of its own, so that a connection takes no more room than its kind needs.
     match service.listener.protocol {
-        Protocol::Http => http::serve(stream, None, arrival, &service).await,
+        Protocol::Http => Box::pin(http::serve(stream, None, arrival, &service)).await,
         Protocol::Https => {
-            let stream = shake_hands(stream, &service).await?;
+            let stream = Box::pin(shake_hands(stream, &service)).await?;
             let tls = http::Tls::of(stream.get_ref().1);
-            http::serve(stream, Some(tls), arrival, &service).await;
+            Box::pin(http::serve(stream, Some(tls), arrival, &service)).await;
         }
-        Protocol::Tcp | Protocol::TcpUdp => tcp::serve(Side::Plain(stream), arrival, &service).await,
+        Protocol::Tcp | Protocol::TcpUdp => {
+            Box::pin(tcp::serve(Side::Plain(stream), arrival, &service)).await;
+        }
         Protocol::Tls => {
-            let stream = shake_hands(stream, &service).await?;
-            tcp::serve(Side::Tls(Box::new(stream.into())), arrival, &service).await;
+            let stream = Box::pin(shake_hands(stream, &service)).await?;
+            Box::pin(tcp::serve(Side::Tls(Box::new(stream.into())), arrival, &service)).await;
         }
         Protocol::Udp => {}
     }

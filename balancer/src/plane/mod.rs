@@ -38,7 +38,7 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::AbortHandle;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use self::follow::Plan;
 use self::lanes::{Lane, Lanes};
@@ -54,6 +54,10 @@ const STOP_GRACE: Duration = Duration::from_secs(10);
 
 /// How often a listener that could not be bound is tried again: a restart waits this long for its predecessor's port.
 const OPEN_RETRY: Duration = Duration::from_millis(100);
+
+/// How often a port is tried again before it counts as taken: that of a listener closed just now is free in a moment.
+const TAKEN_TRIES: u32 = 10;
+const TAKEN_RETRY: Duration = Duration::from_millis(10);
 
 /// How often, in turns of [`OPEN_RETRY`], unused connections are swept and certificates looked at.
 const SWEEP_EVERY: u32 = 50;
@@ -90,11 +94,15 @@ impl Plane {
 
     /// Binds a listener's sockets and reads its certificates ahead of its write, so that what is wrong with them is
     /// known. They are kept until the state that follows has, or has not, this listener.
-    #[expect(
-        clippy::unused_async,
-        reason = "whoever calls this is ready to wait; binding may come to need it"
-    )]
     pub async fn open(&self, listener: &Listener) -> io::Result<()> {
+        for _ in 0..TAKEN_TRIES {
+            // Not within the match, which would keep the plan locked while it waits.
+            let opened = self.plan().open(listener);
+            match opened {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => sleep(TAKEN_RETRY).await,
+                opened => return opened,
+            }
+        }
         self.plan().open(listener)
     }
 

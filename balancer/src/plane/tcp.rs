@@ -29,7 +29,9 @@ pub(super) enum Side {
 /// Joins a client with a target until one of them ends.
 pub(super) async fn serve(mut client: Side, arrival: Arrival, service: &Service) {
     let Some(group) = service.group(fastrand::u64(..)) else { return client.reset() };
-    let Some((in_flight, mut target)) = connect(&group, &arrival).await else { return client.reset() };
+    let Some((in_flight, mut target)) = Box::pin(connect(&group, &arrival)).await else {
+        return client.reset();
+    };
     let mut cuts = in_flight.live().cuts();
     let mut phase = arrival.phase.clone();
     let cut = async {

@@ -153,8 +153,9 @@ async fn send(
     if let Some(wanted) = &wanted {
         wanted.ask(&mut parts.headers);
     }
-    let (body, progress) = sent(&parts, body).await?;
-    let errand = Errand { client, view, idle_timeout: service.settings.idle_timeout, progress };
+    let idle_timeout = service.settings.idle_timeout;
+    let (body, progress) = sent(&parts, body, idle_timeout).await?;
+    let errand = Errand { client, view, idle_timeout, progress };
     let mut request = Request::from_parts(parts, body);
     let mut tried = Tried::default();
     let mut known = known.and_then(|tag| group.tagged(tag));
@@ -187,7 +188,11 @@ async fn send(
 }
 
 /// What the target is sent. A small body of a request that can be sent again is taken from the client first.
-async fn sent(parts: &Parts, body: Incoming) -> Result<(Sent, Option<Arc<Progress>>), StatusCode> {
+async fn sent(
+    parts: &Parts,
+    body: Incoming,
+    idle_timeout: Duration,
+) -> Result<(Sent, Option<Arc<Progress>>), StatusCode> {
     if body.is_end_stream() {
         return Ok((Sent::Whole(None), None));
     }
@@ -197,9 +202,10 @@ async fn sent(parts: &Parts, body: Incoming) -> Result<(Sent, Option<Arc<Progres
         return Ok((body, Some(progress)));
     }
     let limit = usize::try_from(KEPT_BODY_MAX).unwrap_or(usize::MAX);
-    match Limited::new(body, limit).collect().await {
-        Ok(body) => Ok((Sent::Whole(Some(body.to_bytes())), None)),
-        Err(_) => Err(StatusCode::BAD_REQUEST),
+    match timeout(idle_timeout, Limited::new(body, limit).collect()).await {
+        Ok(Ok(body)) => Ok((Sent::Whole(Some(body.to_bytes())), None)),
+        Ok(Err(_)) => Err(StatusCode::BAD_REQUEST),
+        Err(_) => Err(StatusCode::REQUEST_TIMEOUT),
     }
 }
 
@@ -210,7 +216,7 @@ impl Errand<'_> {
         let mut lease = Lease { in_flight, lane, sender: None };
         let sender = match found {
             Some(sender) => Ok(sender),
-            None => self.connect(&lease.in_flight).await,
+            None => Box::pin(self.connect(&lease.in_flight)).await,
         };
         let sender = match sender {
             Ok(sender) => sender,
@@ -279,8 +285,8 @@ impl Errand<'_> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let Some(wanted) = wanted else { return respond::made(StatusCode::BAD_GATEWAY) };
             let target = hyper::upgrade::on(&mut response);
-            let phase = self.client.arrival.phase.clone();
-            tokio::spawn(upgrade::join(wanted.client, target, lease.in_flight, self.idle_timeout, phase));
+            let arrival = self.client.arrival.clone();
+            tokio::spawn(upgrade::join(wanted.client, target, lease.in_flight, self.idle_timeout, arrival));
             let (mut parts, _) = response.into_parts();
             let protocol = parts.headers.remove(UPGRADE);
             headers::strip(&mut parts.headers);

@@ -88,10 +88,11 @@ where
 {
     let http2 = tls.as_ref().is_some_and(|tls| tls.http2);
     let client = Arc::new(Client::new(arrival, tls, service));
+    // Each in a place of its own, so that a connection takes no more room than its kind needs.
     if http2 {
-        serve_http2(stream, client, service).await;
+        Box::pin(serve_http2(stream, client, service)).await;
     } else {
-        serve_http1(stream, client, service).await;
+        Box::pin(serve_http1(stream, client, service)).await;
     }
 }
 
@@ -134,11 +135,9 @@ where
     let answers = service_fn(|request| {
         let client = client.clone();
         async move {
-            client.busy.fetch_add(1, Ordering::Relaxed);
-            client.moved_at.store(clock::now(), Ordering::Relaxed);
+            let busy = Busy::new(&client);
             let answered = answer(client.clone(), request).await;
-            client.moved_at.store(clock::now(), Ordering::Relaxed);
-            client.busy.fetch_sub(1, Ordering::Relaxed);
+            drop(busy);
             answered
         }
     });
@@ -168,6 +167,23 @@ where
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "a client's connection broke");
+    }
+}
+
+/// A request that is not answered yet, also when its client gives up on it.
+struct Busy<'a>(&'a Client);
+
+impl<'a> Busy<'a> {
+    fn new(client: &'a Client) -> Self {
+        client.busy.fetch_add(1, Ordering::Relaxed);
+        Self(client)
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.moved_at.store(clock::now(), Ordering::Relaxed);
+        self.0.busy.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -250,7 +266,8 @@ async fn act(client: &Arc<Client>, service: &Service, request: Request<Incoming>
         service.action(|test| test.holds(&subject))
     };
     match action {
-        Action::Forward(to) => forward::forward(client, service, to, request).await,
+        // Not inside the connection, which would keep the room for it while it is idle.
+        Action::Forward(to) => Box::pin(forward::forward(client, service, to, request)).await,
         Action::Redirect(redirect) => redirect::answer(redirect, &request, client),
         Action::Fixed { status, content_type, body } => {
             respond::fixed(*status, content_type.as_deref(), body.as_deref())

@@ -8,7 +8,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Version};
 use hyper_util::rt::TokioIo;
 
-use super::super::listen::{PhaseReceiver, gone};
+use super::super::listen::{Arrival, gone};
 use super::super::live::{InFlight, Live};
 use super::super::pipe;
 
@@ -53,8 +53,9 @@ pub(super) async fn join(
     target: OnUpgrade,
     in_flight: InFlight,
     idle: Duration,
-    mut phase: PhaseReceiver,
+    arrival: Arrival,
 ) {
+    let mut phase = arrival.phase.clone();
     let live: Arc<Live> = in_flight.live().clone();
     let mut cuts = live.cuts();
     let (client, target) = match tokio::try_join!(client, target) {
@@ -73,5 +74,5 @@ pub(super) async fn join(
     };
     let end = pipe::join(&mut client, &mut target, idle, cut).await;
     tracing::debug!(?end, target = %live.key, "an upgraded connection ended");
-    drop(in_flight);
+    drop((in_flight, arrival));
 }
