@@ -49,6 +49,13 @@ async fn listen(elb: &Elb, (name, kind, protocol): (&str, &str, &str), port: u16
     let balancer = elb.call("CreateLoadBalancer", &balancer, "LoadBalancerArn").await;
     let group = [("Name", name), ("Protocol", protocol), ("Port", "80"), ("TargetType", "ip")];
     let group = elb.call("CreateTargetGroup", &group, "TargetGroupArn").await;
+    // At ELBv2's own intervals nothing would be healthy for minutes.
+    let often = [
+        ("TargetGroupArn", group.as_str()),
+        ("Attributes.member.1.Key", "ecsr.health_check.interval_milliseconds"),
+        ("Attributes.member.1.Value", "1000"),
+    ];
+    elb.try_call("ModifyTargetGroupAttributes", &often).await.expect("the attribute is known");
     for backend in backends {
         let target = [
             ("TargetGroupArn", group.as_str()),
