@@ -119,7 +119,7 @@ pub fn haproxy_version() -> String {
 /// Its usual way to balance HTTP: connections to servers are kept and shared, and nothing is logged.
 fn configuration(ports: Ports, backends: &[u16]) -> String {
     let mut text = format!(
-        "global\n  nbthread {THREADS}\n  maxconn 20000\n\
+        "global\n  nbthread {THREADS}\n\
          defaults\n  timeout connect 10s\n  timeout client 60s\n  timeout server 60s\n"
     );
     for (name, mode, port) in [("web", "http", ports.http), ("tcp", "tcp", ports.tcp)] {
