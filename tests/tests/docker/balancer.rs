@@ -185,7 +185,12 @@ async fn no_request_fails_while_revisions_are_rolled_out() {
     for deploy in 1..=number("ECSR_DEPLOYS", DEPLOYS) {
         let before = site.who_answers().await;
         site.deploy(deploy).await;
-        assert!(site.who_answers().await.is_disjoint(&before), "every task was replaced");
+        // The last of the old tasks is told to stop when the new ones are there, and leaves its group after that.
+        wait::until("every task to be replaced", async || {
+            let answers = site.who_answers().await;
+            if answers.is_disjoint(&before) { Ok(()) } else { Err(answers) }
+        })
+        .await;
     }
     assert_none_failed("rolling deploys", &load.end().await);
 }
