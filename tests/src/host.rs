@@ -76,13 +76,18 @@ impl Lan {
         ip(&["link", "set", &tag, "master", &self.tag, "up"]);
         ip(&["-n", &tag, "link", "set", "lo", "up"]);
         ip(&["-n", &tag, "link", "set", "eth0", "up"]);
-        let address = format!("{}/24", self.address(10 + number));
+        let address = format!("{}/24", self.host_address(number));
         ip(&["-n", &tag, "address", "add", &address, "dev", "eth0"]);
         ip(&["-n", &tag, "route", "add", "default", "via", &self.scheduler().to_string()]);
         let dockerd = start_dockerd(&tag, &dir);
         let docker = await_docker(&dir).await;
         load_image(&dir);
         Host { tag, dir, dockerd, agent: None, docker }
+    }
+
+    /// The address of a host in the network.
+    pub fn host_address(&self, number: u8) -> Ipv4Addr {
+        self.address(10 + number)
     }
 
     fn address(&self, last: u8) -> Ipv4Addr {

@@ -66,7 +66,7 @@ impl Desk {
     pub(crate) async fn remove_drained(self: Arc<Self>, mut drained: mpsc::Receiver<Drained>) {
         let mut batch = Vec::new();
         while drained.recv_many(&mut batch, DRAINED_MAX).await > 0 {
-            let done: Vec<_> = batch.drain(..).map(|drained| (drained.group, drained.target)).collect();
+            let done = std::mem::take(&mut batch);
             let removed = self.change(move |draft| {
                 targets::remove_drained(draft, &done);
                 Ok(())

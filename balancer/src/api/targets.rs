@@ -20,6 +20,7 @@ use super::limits;
 use crate::model::{
     HealthReason, HealthState, State, Target, TargetGroup, TargetHealth, TargetKey, TargetType,
 };
+use crate::plane::Drained;
 
 /// What is known of the health of targets.
 pub(crate) type Health<'a> = dyn Fn(&TargetGroup, &TargetKey) -> TargetHealth + 'a;
@@ -61,14 +62,14 @@ pub(super) fn deregister(
     Ok(DeregisterTargetsOutput {})
 }
 
-/// Removes targets that have drained, unless they were registered again meanwhile.
-pub(crate) fn remove_drained(draft: &mut Draft<'_>, drained: &[(crate::model::Arn, TargetKey)]) {
-    for (arn, key) in drained {
+/// Removes targets that have drained, unless they were registered again meanwhile, be it for a while only.
+pub(crate) fn remove_drained(draft: &mut Draft<'_>, drained: &[Drained]) {
+    for Drained { group, target, since } in drained {
         let drains = |group: &Arc<TargetGroup>| {
-            group.targets.get(key).is_some_and(|target| target.draining_since.is_some())
+            group.targets.get(target).is_some_and(|found| found.draining_since == Some(*since))
         };
-        if let Some(group) = draft.state.target_groups.get_mut(arn).filter(|group| drains(group)) {
-            Arc::make_mut(group).targets.remove(key);
+        if let Some(group) = draft.state.target_groups.get_mut(group).filter(|group| drains(group)) {
+            Arc::make_mut(group).targets.remove(target);
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Draining: a target that leaves keeps what it has, for so long and no longer.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use ecsr_api::Timestamp;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
@@ -18,15 +19,17 @@ pub(super) struct Draining {
 }
 
 impl Draining {
-    /// `left`: how much is left of the deregistration delay. `cut`: whether what is in flight then is ended.
+    /// `delay`: how long it may take from `since` on. `cut`: whether what is in flight then is ended.
     pub(super) fn start(
         group: Arn,
         live: Arc<Live>,
-        left: Duration,
+        since: Timestamp,
+        delay: Duration,
         cut: bool,
         drained: mpsc::Sender<Drained>,
         on: &Handle,
     ) -> Self {
+        let left = delay.saturating_sub(Timestamp::from(SystemTime::now()).since(since));
         let waits = async move {
             if timeout(left, live.empty()).await.is_err() && cut {
                 live.cut();
@@ -34,7 +37,7 @@ impl Draining {
             let target = live.key.clone();
             drop(live);
             // Nobody listens any more: the balancer ends.
-            let _ = drained.send(Drained { group, target }).await;
+            let _ = drained.send(Drained { group, target, since }).await;
         };
         Self { task: on.spawn(waits).abort_handle() }
     }

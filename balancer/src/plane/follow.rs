@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
 
-use ecsr_api::Timestamp;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
@@ -150,17 +148,16 @@ impl Plan {
         settings: &GroupSettings,
         plan: &health::Plan,
     ) {
-        let now = Timestamp::from(SystemTime::now());
         for (key, target) in &spec.targets {
             let Some(member) = served.targets.get_mut(key) else { continue };
             if let Some(since) = target.draining_since {
                 member.checking = None;
                 if member.draining.is_none() {
-                    let left = settings.deregistration_delay.saturating_sub(now.since(since));
                     member.draining = Some(Draining::start(
                         spec.arn.clone(),
                         member.live.clone(),
-                        left,
+                        since,
+                        settings.deregistration_delay,
                         settings.terminate_deregistered,
                         self.drained.clone(),
                         &self.control,

@@ -36,6 +36,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use ecsr_api::Timestamp;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::AbortHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
@@ -76,6 +77,8 @@ pub struct Plane {
 pub struct Drained {
     pub group: Arn,
     pub target: TargetKey,
+    /// Since when it drained: a draining that was cancelled and begun anew is another.
+    pub since: Timestamp,
 }
 
 impl Plane {

@@ -7,7 +7,9 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use ecsr_tests::host::{Host, Lan};
-use ecsr_tests::spec::{idle, task};
+use ecsr_tests::load::{Clients, Connection, Load};
+use ecsr_tests::spec::{backend, idle, task};
+use ecsr_tests::world::free_port;
 use ecsr_tests::{Setup, World, wait};
 use serde_json::{Value, json};
 
@@ -22,10 +24,18 @@ struct Rack {
 
 impl Rack {
     async fn start(hosts: u8) -> Self {
-        let mut world = World::prepare(Setup::default()).await;
+        Self::start_with(Setup::default(), hosts).await
+    }
+
+    async fn start_with(setup: Setup, hosts: u8) -> Self {
+        let has_balancer = setup.balancer;
+        let mut world = World::prepare(setup).await;
         let lan = Lan::new();
         let port = world.api.address.rsplit_once(':').expect("an address has a port").1;
         world.api.address = format!("{}:{port}", lan.scheduler());
+        if has_balancer {
+            world.start_balancer();
+        }
         world.start_scheduler().await;
         let mut rack = Self { hosts: Vec::new(), instances: Vec::new(), world, lan };
         for number in 1..=hosts {
@@ -123,6 +133,35 @@ async fn the_tasks_of_a_host_that_is_off_run_elsewhere() {
     let service = rack.world.await_stable("web").await;
     let said = service["events"].to_string();
     assert!(said.contains("has lost 2 tasks on container instances that cannot be reached"), "{said}");
+}
+
+#[tokio::test]
+async fn a_host_that_is_off_gets_no_more_requests() {
+    let mut rack = Rack::start_with(Setup { balancer: true, ..Setup::default() }, 2).await;
+    rack.world.register(backend("web", "1")).await;
+    let port = free_port();
+    let expose = format!("{port}:8080");
+    rack.world.done(&["service", "create", "-t", "web", "--count", "4", "--expose", &expose, "--wait"]);
+    let page = rack.world.done(&["service", "describe", "web"]);
+    let on = |page: &str, host: &str| page.lines().filter(|line| line.contains(host)).count();
+    let addresses = [1, 2].map(|number| rack.lan.host_address(number).to_string());
+    assert_eq!(addresses.each_ref().map(|address| on(&page, address)), [2, 2], "{page}");
+
+    let off = Instant::now();
+    rack.hosts[1].power_off();
+    wait::until("the host's targets to be out of service", async || {
+        let page = rack.world.done(&["service", "describe", "web"]);
+        let serves = |line: &&str| line.contains(&addresses[1]) && line.contains(" healthy ");
+        if page.lines().any(|line| serves(&line)) { Err(page) } else { Ok(()) }
+    })
+    .await;
+    print("power-off to being out of the balancer", off);
+    let clients = Clients { count: 4, path: "/", connection: Connection::Fresh };
+    let load = Load::start(&format!("127.0.0.1:{port}"), &[clients]);
+    rack.await_replaced(1, 4).await;
+    let tally = load.end().await;
+    println!("while the tasks were replaced: {tally}");
+    assert!(tally.good > 0 && tally.failed.is_empty(), "{tally}: {:#?}", tally.failed.first());
 }
 
 #[tokio::test]

@@ -1,7 +1,10 @@
 //! Registration, draining, and what is shown of both.
 
+use std::time::Duration;
+
 use super::*;
 use crate::api::targets::remove_drained;
+use crate::plane::Drained;
 
 fn register(arn: &str, targets: &[(&str, u16)]) -> String {
     ask(arn, targets, "RegisterTargets")
@@ -74,11 +77,12 @@ fn registration_is_all_or_nothing() {
 fn a_target_drains_until_it_has_drained_or_is_registered_again() {
     let mut world = World::new();
     let group = world.group("web", "HTTP");
+    let begun = world.now;
     let drain = |world: &mut World, id: &str| {
         let Draft { state, .. } = {
             let (state, now, ids) = (world.state.clone(), world.now, world.ids.clone());
             let mut draft = Draft { state, site: &world.site, now, ids };
-            remove_drained(&mut draft, &[(arn(&group), key(id, 80))]);
+            remove_drained(&mut draft, &[Drained { group: arn(&group), target: key(id, 80), since: begun }]);
             draft
         };
         world.state = state;
@@ -97,4 +101,8 @@ fn a_target_drains_until_it_has_drained_or_is_registered_again() {
         drain(&mut world, id);
     }
     assert_eq!((draining(&world, "10.0.0.1"), draining(&world, "10.0.0.2")), (None, Some(false)));
+    world.now = world.now.plus(Duration::from_secs(1));
+    world.ask(&ask(&group, &[("10.0.0.2", 80)], "DeregisterTargets"));
+    drain(&mut world, "10.0.0.2");
+    assert_eq!(draining(&world, "10.0.0.2"), Some(true), "it drains anew");
 }
