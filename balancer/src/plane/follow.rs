@@ -18,7 +18,8 @@ use super::settings::{GroupSettings, ListenerSettings};
 use super::tls::{self, Written};
 use super::{Drained, clock};
 use crate::model::{
-    Arn, HealthReason, HealthState, Kind, Listener, State, Target, TargetGroup, TargetHealth, TargetKey,
+    Action, Arn, HealthReason, HealthState, Kind, Listener, State, Target, TargetGroup, TargetHealth,
+    TargetKey,
 };
 
 /// What is done, and what it takes to do more.
@@ -101,7 +102,7 @@ impl Plan {
         for listener in state.listeners.values() {
             let kind =
                 state.load_balancers.get(&listener.load_balancer).map_or(Kind::Application, |lb| lb.kind);
-            for arn in service::groups(listener) {
+            for arn in listener.actions().flat_map(Action::groups) {
                 kinds.insert(arn, kind);
             }
         }

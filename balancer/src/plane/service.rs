@@ -115,14 +115,3 @@ pub(super) fn tls(listener: &Listener, http2: bool) -> io::Result<Option<Arc<Ser
     let alpn = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     tls::server(listener, alpn).map(|config| Some(Arc::new(config)))
 }
-
-/// The groups that a listener's actions name.
-pub(super) fn groups(listener: &Listener) -> impl Iterator<Item = &Arn> {
-    let actions = listener.rules.iter().map(|rule| &rule.action).chain([&listener.default_action]);
-    actions
-        .flat_map(|action| match action {
-            model::Action::Forward { groups, .. } => groups.as_slice(),
-            model::Action::Redirect(_) | model::Action::FixedResponse { .. } => &[],
-        })
-        .map(|weighted| &weighted.group)
-}
